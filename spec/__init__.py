@@ -1,0 +1,31 @@
+"""Raft as pure functions: the specification that the checker explores and the server runs.
+
+Reading order, beside the extended Raft paper (Ongaro, Ousterhout: "In Search of an Understandable
+Consensus Algorithm"):
+
+1. ``state``       Figure 2 "State": what a server knows
+2. ``messages``    Figure 2: the RPCs
+3. ``events``      what happens to a server, what it asks for, and what must be durable when
+4. ``log``         the log algebra (§5.3, §5.4.1)
+5. ``quorum``      majorities (§5.2, §6)
+6. ``raft``        **the protocol**, ``step(options, server, event) -> (server, effects)``
+7. ``cluster``     the first cluster, and the facts of its history
+8. ``relevance``   which messages can still matter
+9. ``invariants``  the claims: Figure 3, and what it rests on
+
+Deviations from the paper, each with its reason:
+
+* A response to AppendEntries is one of three messages instead of one with a boolean: a success
+  says up to where the logs match, a mismatch repeats the ``prev_log_index`` that it rejects, and
+  a request of an older term gets only the newer term. Messages may be late, doubled or out of
+  order; an answer that did not say what it answers could be taken for the answer to another
+  request. (The paper's RPCs are paired by the transport.)
+* ``match_index`` and ``next_index`` ignore answers that tell nothing new, for the same reason.
+* ``last_applied`` is not here: the state machine's owner applies what ``CommittedUpTo`` announces.
+* A step applies the newer term of a message and then the rule for the message at once.
+* A candidate repeats its RequestVote on ``HeartbeatTimeout`` ("servers retry RPCs", §5.1).
+* The blank entry at the start of a term (§8) is an option; Figure 2 does not have it.
+* Membership (§6) and snapshots (§7) are not here yet. ``Configuration`` can already be joint and
+  every count of votes or copies goes through ``quorum.is_quorum``; every look at the log goes
+  through ``log``, so that it may one day begin after a snapshot.
+"""

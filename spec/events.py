@@ -1,0 +1,131 @@
+"""What happens to a server (``Event``) and what it asks of its driver (``Effect``); both closed.
+
+**The durability contract.** A driver carries out the effects of a step in their order. Before it
+carries out a ``Send`` or answers a client, every ``Persist...`` effect that came earlier, in this
+step or in a former one, is on stable storage ("Updated on stable storage before responding to
+RPCs", Figure 2). It may gather many steps into one durable write; it may not send first. Within
+one step all ``Persist...`` effects come before the first effect that depends on them. A crash
+loses everything but what was persisted; ``Restart`` is the step that follows it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from spec.messages import Message
+from spec.state import Command, Entry, Index, ServerId, Term
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Receive:
+    """``message`` arrived from ``source``, perhaps late, twice or out of order."""
+
+    source: ServerId
+    message: Message
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ElectionTimeout:
+    """No leader was heard and no vote granted for an election timeout (§5.2)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeartbeatTimeout:
+    """It is time to repeat what may have been lost: heartbeats, or requests for votes (§5.1)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClientRequest:
+    """Clients ask this server to replicate ``commands``, in this order (§5.3)."""
+
+    commands: tuple[Command, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Restart:
+    """The server crashed and starts again from what it had persisted (§5.5)."""
+
+
+Event = Receive | ElectionTimeout | HeartbeatTimeout | ClientRequest | Restart
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PersistTermAndVote:
+    """Write ``current_term`` and ``voted_for``."""
+
+    current_term: Term
+    voted_for: ServerId | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PersistEntries:
+    """Drop the stored log from ``first_index`` on, then store ``entries`` from there."""
+
+    first_index: Index
+    entries: tuple[Entry, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Send:
+    """Send ``message`` to server ``to``; the network may lose it."""
+
+    to: ServerId
+    message: Message
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BecameLeader:
+    """This server was elected leader of ``term``."""
+
+    term: Term
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeardFromLeader:
+    """``leader_id`` leads the current term: redirect clients to it (§8)."""
+
+    leader_id: ServerId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResetElectionTimer:
+    """Begin a new randomised election timeout (§5.2)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CommittedUpTo:
+    """Entries up to and with ``commit_index`` may be applied to the state machine (§5.3)."""
+
+    commit_index: Index
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClientRequestAccepted:
+    """The commands are the entries from ``first_index`` on, of ``term``.
+
+    They are not committed yet: answer the clients when entries of *that term* at those indices
+    are applied, and tell them that they failed if other entries are.
+    """
+
+    term: Term
+    first_index: Index
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClientRequestRefused:
+    """This server is not the leader: the commands were not taken."""
+
+
+Persist = PersistTermAndVote | PersistEntries
+Effect = (
+    PersistTermAndVote
+    | PersistEntries
+    | Send
+    | BecameLeader
+    | HeardFromLeader
+    | ResetElectionTimer
+    | CommittedUpTo
+    | ClientRequestAccepted
+    | ClientRequestRefused
+)
+Effects = tuple[Effect, ...]

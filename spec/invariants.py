@@ -1,0 +1,600 @@
+"""The claims. Each is one sentence of the paper, written as a function that anyone can read.
+
+**The signature is the quantifier.** ``def log_matching(a: Server, b: Server)`` says "for any two
+servers"; ``(commit: Committed, election: Elected)`` says "for any commit and any election, ever"
+(facts are history, see ``spec.cluster``); a parameter ``Annotated[frozenset[ServerId], relation]``
+is *the set of all servers* that stand in that relation to the parameters before it;
+``(before: Server, event: Event, after: Server, effects: Effects)`` says "for every step".
+``None`` means that the claim does not apply: drivers count these apart, and a claim that never
+applies has shown nothing.
+
+The same functions are this documentation, what the model checker evaluates, what hypothesis
+checks after every rule, and what recorded runs of the real server are held against.
+Sections are those of the extended Raft paper, "D" those of Ongaro's dissertation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated, TypeVar
+
+from spec.cluster import Committed, Elected
+from spec.events import (
+    ClientRequestAccepted,
+    Effects,
+    Event,
+    PersistEntries,
+    PersistTermAndVote,
+    Receive,
+    Restart,
+    Send,
+)
+from spec.log import (
+    agreement,
+    entries_from,
+    entry_at,
+    first_conflict,
+    is_up_to_date,
+    last_index,
+    last_term,
+    splice,
+    term_at,
+)
+from spec.messages import AppendEntries, AppendEntriesSuccess
+from spec.quorum import is_quorum
+from spec.state import Follower, Index, Leader, Log, Server, ServerId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Needs:
+    """The smallest cluster, highest term and longest log in which a witness can show."""
+
+    servers: int
+    terms: int
+    log_length: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claim:
+    """A property that holds always, or (with ``needs``) a witness that shows sometimes."""
+
+    name: str
+    title: str
+    paper: str
+    thesis: str
+    predicate: Callable[..., bool | None]
+    needs: Needs | None = None
+
+
+PROPERTIES: list[Claim] = []
+"""What holds in every reachable state and every step, in the order in which it is reported."""
+WITNESSES: list[Claim] = []
+"""What must happen somewhere: a system that does nothing would satisfy every property."""
+
+P = TypeVar("P", bound=Callable[..., bool | None])
+
+
+def always(*, title: str, paper: str, thesis: str) -> Callable[[P], P]:
+    """Register a property with its title in the paper and its citations."""
+
+    def register(predicate: P) -> P:
+        name = predicate.__name__
+        PROPERTIES.append(
+            Claim(name=name, title=title, paper=paper, thesis=thesis, predicate=predicate)
+        )
+        return predicate
+
+    return register
+
+
+def sometimes(*, title: str, paper: str, thesis: str, needs: Needs) -> Callable[[P], P]:
+    """Register a witness: it must show wherever the bounds reach what it ``needs``."""
+
+    def register(predicate: P) -> P:
+        name = predicate.__name__
+        WITNESSES.append(
+            Claim(
+                name=name, title=title, paper=paper, thesis=thesis, predicate=predicate, needs=needs
+            )
+        )
+        return predicate
+
+    return register
+
+
+# --- Relations that the claims quantify over ----------------------------------------------------
+
+
+def holds(commit: Committed, server: Server) -> bool:
+    """``server`` has the committed entry in its log, at its place."""
+    return entry_at(server.log, commit.index) == commit.entry
+
+
+def could_vote_for(candidate: Server, voter: Server) -> bool:
+    """The log of ``candidate`` is at least as up-to-date as that of ``voter`` (§5.4.1)."""
+    return is_up_to_date(
+        (last_term(candidate.log), last_index(candidate.log)),
+        (last_term(voter.log), last_index(voter.log)),
+    )
+
+
+Holders = Annotated[frozenset[ServerId], holds]
+PossibleVoters = Annotated[frozenset[ServerId], could_vote_for]
+
+
+# --- Figure 3 -----------------------------------------------------------------------------------
+
+
+@always(title="Election Safety", paper="Fig. 3, §5.2", thesis="D Fig. 3.2; App. B Lemma 2")
+def election_safety(a: Elected, b: Elected) -> bool | None:
+    """At most one leader can be elected in a given term.
+
+    Trap: it speaks of all time, not of now. A leader may have crashed long before a second one is
+    elected in its term, so two *elections* are compared, never two present leaders.
+    Non-vacuous: wherever two elections have happened.
+    """
+    return a.term != b.term
+
+
+@always(title="Leader Append-Only", paper="Fig. 3, §5.3", thesis="D Fig. 3.2; App. B Lemma 3")
+def leader_append_only(
+    before: Server, event: Event, after: Server, effects: Effects
+) -> bool | None:
+    """A leader never overwrites or deletes entries in its log; it only appends new entries.
+
+    Trap: it binds a leader for as long as it leads; the step that ends its leadership may adopt
+    another leader's log. Non-vacuous: every step of a leader with entries that stays leader.
+    """
+    if not (_leads_on(before, after) and last_index(before.log)):
+        return None
+    return agreement(before.log, after.log) == last_index(before.log)
+
+
+@always(title="Log Matching", paper="Fig. 3, §5.3", thesis="D Fig. 3.2; App. B Lemma 4")
+def log_matching(a: Server, b: Server) -> bool | None:
+    """If two logs contain an entry with the same index and term, then the logs are identical in
+    all entries up through that index.
+
+    Trap: comparing terms alone would miss a wrong command under a right term, so entries are
+    compared whole. Non-vacuous: wherever two logs share an (index, term).
+    """
+    return _logs_match(a.log, b.log)
+
+
+@always(
+    title="Log Matching of AppendEntries as received", paper="§5.3", thesis="D3.5; App. B Lemma 5"
+)
+def log_matching_received(
+    before: Server, event: Event, after: Server, effects: Effects
+) -> bool | None:
+    """Log Matching holds between a log and the slice that any AppendEntries to it carries.
+
+    Trap: a delayed request of an old term carries a log that no server may still have, so it is
+    compared when it arrives, however late, whether or not it is accepted.
+    Non-vacuous: the request and the receiver's log share an (index, term).
+    """
+    match event:
+        case Receive(message=AppendEntries() as request):
+            return _slice_matches(before.log, request)
+        case _:
+            return None
+
+
+@always(title="Log Matching of AppendEntries as sent", paper="§5.3", thesis="D3.5; App. B Lemma 5")
+def log_matching_sent(before: Server, event: Event, after: Server, effects: Effects) -> bool | None:
+    """What a leader sends is a slice of its own log, of its own term, with its own commit index.
+
+    Trap: judged when it is sent; the leader's log may be another one when it arrives.
+    Non-vacuous: every step that sends an AppendEntries.
+    """
+    requests = [e.message for e in effects if isinstance(e, Send)]
+    sent = [m for m in requests if isinstance(m, AppendEntries)]
+    if not sent:
+        return None
+    return all(
+        isinstance(after.role, Leader)
+        and request.term == after.current_term
+        and request.leader_id == after.server_id
+        and request.prev_log_term == term_at(after.log, request.prev_log_index)
+        and request.entries
+        == entries_from(after.log, Index(request.prev_log_index + 1))[: len(request.entries)]
+        and request.leader_commit <= after.commit_index
+        for request in sent
+    )
+
+
+@always(title="Leader Completeness", paper="Fig. 3, §5.4", thesis="D Fig. 3.2; App. B Lemmas 8, 9")
+def leader_completeness(commit: Committed, election: Elected) -> bool | None:
+    """If a log entry is committed in a given term, then that entry will be present in the logs of
+    the leaders for all higher-numbered terms.
+
+    Trap: "committed in term T" is when a leader whose current term is T counted it, not the term
+    stored in the entry (§5.4.2, Figure 8). A stale leader of a term before T may lawfully lack an
+    entry that carries a still older term. Non-vacuous: an election after a commit.
+    """
+    if election.term <= commit.term:
+        return None
+    return entry_at(election.log, commit.index) == commit.entry
+
+
+@always(title="State Machine Safety", paper="Fig. 3, §5.4.3", thesis="D Fig. 3.2; App. B Thm. 1")
+def state_machine_safety(commit: Committed, server: Server) -> bool | None:
+    """If a server has applied a log entry at a given index to its state machine, no other server
+    will ever apply a different log entry for the same index.
+
+    Trap: the other server may have applied it and crashed since, so the committed entry is
+    remembered as a fact. Non-vacuous: a server whose commit_index has reached a commit.
+    """
+    if server.commit_index < commit.index:
+        return None
+    return holds(commit, server)
+
+
+@always(title="State Machine Safety, ever", paper="Fig. 3, §5.4.3", thesis="D App. B Thm. 1")
+def committed_once(a: Committed, b: Committed) -> bool | None:
+    """No two leaders ever commit different entries at the same index.
+
+    Trap: the second one may commit when no server of the first majority is up any more.
+    Non-vacuous: two leaders counted the same index.
+    """
+    if a.index != b.index:
+        return None
+    return a.entry == b.entry
+
+
+# --- What they rest on: logs and commitment -----------------------------------------------------
+
+
+@always(title="Commit index within the log", paper="Fig. 2, §5.3", thesis="D Fig. 3.1")
+def commit_index_within_log(server: Server) -> bool | None:
+    """A server never takes for committed what it does not have.
+
+    Trap: a follower must bound leaderCommit by the last entry *of that request*.
+    Non-vacuous: a server that knows of a committed entry.
+    """
+    if server.commit_index == 0:
+        return None
+    return server.commit_index <= last_index(server.log)
+
+
+@always(title="Log terms ascend", paper="§5.3, §5.4", thesis="D App. B Lemmas 6, 7")
+def log_terms_ascend(server: Server) -> bool | None:
+    """Terms in a log never decrease along it, and none is above the server's current term.
+
+    Trap: it is what makes "last entry's term" a fair summary of a log (§5.4.1); a stale tail left
+    behind a replaced entry shows here first. Non-vacuous: a log that is not empty.
+    """
+    if not server.log.entries:
+        return None
+    terms = [*(entry.term for entry in server.log.entries), server.current_term]
+    return terms == sorted(terms)
+
+
+@always(title="match_index is truthful", paper="Fig. 2, §5.3", thesis="D Fig. 3.1")
+def match_index_truthful(leader: Server, follower: Server) -> bool | None:
+    """What a leader believes a follower of its own term to have, the follower has.
+
+    Trap: a follower that went on to a later term may have lost it, and that is lawful.
+    Non-vacuous: the follower is in the leader's term and has acknowledged something.
+    """
+    match leader.role:
+        case Leader(match_index=match_index) if (
+            leader.current_term == follower.current_term and follower.server_id in match_index
+        ):
+            matched = match_index[follower.server_id]
+            return agreement(leader.log, follower.log) >= matched if matched else None
+        case _:
+            return None
+
+
+@always(title="next_index is above match_index", paper="Fig. 2, §5.3", thesis="D Fig. 3.1")
+def next_index_above_match_index(server: Server) -> bool | None:
+    """A leader never goes back to entries that it knows to match, nor beyond its log's end.
+
+    Trap: a late rejection must not undo an acknowledgement. Non-vacuous: every leader with peers.
+    """
+    match server.role:
+        case Leader(next_index=next_index, match_index=match_index) if len(next_index):
+            beyond = last_index(server.log) + 1
+            return all(match_index[i] < next_index[i] <= beyond for i in next_index)
+        case _:
+            return None
+
+
+@always(title="Committed entries are on a quorum", paper="§5.3, §5.4", thesis="D App. B Def. 2")
+def committed_on_a_quorum(commit: Committed, holders: Holders) -> bool | None:
+    """A committed entry is in the durable logs of a quorum of the configuration it was committed in,
+    then and ever after.
+
+    Trap: "on a majority" at the time of counting is not enough; no member of that quorum may lose
+    it later. Non-vacuous: every commit.
+    """
+    return is_quorum(commit.configuration, holders)
+
+
+@always(title="No other can be elected", paper="§5.4.1, §5.4.3", thesis="D App. B Lemma 8")
+def electable_holds_committed(
+    commit: Committed, candidate: Server, voters: PossibleVoters
+) -> bool | None:
+    """A server to which a quorum could still give its votes holds every committed entry.
+
+    It shows Figure 8's fault a term earlier than Leader Completeness does, since it need not wait
+    for the election. Trap: "any log at least as up-to-date as mine holds my committed prefix" is
+    simpler and false. Non-vacuous: such a quorum (the candidate itself included) exists.
+    """
+    if not is_quorum(candidate.configuration, voters | {candidate.server_id}):
+        return None
+    return holds(commit, candidate)
+
+
+# --- What they rest on: single steps ------------------------------------------------------------
+
+
+@always(title="Terms never decrease", paper="§5.1", thesis="D3.3; App. B Lemma 1")
+def term_never_decreases(
+    before: Server, event: Event, after: Server, effects: Effects
+) -> bool | None:
+    """Current terms increase monotonically over time.
+
+    Trap: a crash must not set the term back either. Non-vacuous: every step.
+    """
+    return after.current_term >= before.current_term
+
+
+@always(title="One vote a term", paper="§5.2", thesis="D3.4")
+def one_vote_per_term(before: Server, event: Event, after: Server, effects: Effects) -> bool | None:
+    """Each server votes for at most one candidate in a given term.
+
+    Trap: a vote that is forgotten can be given again; a step back to follower in the same term,
+    or a restart, keeps it. Non-vacuous: a step within a term in which the server has voted.
+    """
+    if before.voted_for is None or after.current_term != before.current_term:
+        return None
+    return after.voted_for == before.voted_for
+
+
+@always(title="Commit only by an entry of the leader's term", paper="§5.4.2", thesis="D3.6.2")
+def commit_by_current_term(
+    before: Server, event: Event, after: Server, effects: Effects
+) -> bool | None:
+    """Only entries of the leader's current term are committed by counting replicas.
+
+    Trap: older entries are committed too, but only below one of the current term (Figure 8).
+    Non-vacuous: a leader advances its commit_index.
+    """
+    if not isinstance(after.role, Leader) or after.commit_index <= before.commit_index:
+        return None
+    return term_at(after.log, after.commit_index) == after.current_term
+
+
+@always(title="Commit index never decreases", paper="Fig. 2, §5.3", thesis="D Fig. 3.1")
+def commit_index_never_decreases(
+    before: Server, event: Event, after: Server, effects: Effects
+) -> bool | None:
+    """commit_index increases monotonically, but for a restart, which forgets it.
+
+    Non-vacuous: a step other than Restart of a server that knows of a committed entry.
+    """
+    if isinstance(event, Restart) or before.commit_index == 0:
+        return None
+    return after.commit_index >= before.commit_index
+
+
+@always(title="match_index never decreases", paper="Fig. 2, §5.3", thesis="D Fig. 3.1")
+def match_index_never_decreases(
+    before: Server, event: Event, after: Server, effects: Effects
+) -> bool | None:
+    """match_index increases monotonically while a leader leads.
+
+    Trap: a late or doubled acknowledgement must not set it back. Non-vacuous: a leader that has
+    been acknowledged stays leader.
+    """
+    match before.role, after.role:
+        case Leader(match_index=old), Leader(match_index=new) if (
+            before.current_term == after.current_term and any(old.values())
+        ):
+            return all(new[i] >= old[i] for i in old if i in new)
+        case _:
+            return None
+
+
+@always(title="Committed entries are never cut", paper="§5.3, §5.4.3", thesis="D3.5, App. B Thm. 1")
+def committed_never_cut(
+    before: Server, event: Event, after: Server, effects: Effects
+) -> bool | None:
+    """No step changes an entry that the server knows to be committed.
+
+    Non-vacuous: a step of a server that knows of a committed entry.
+    """
+    if before.commit_index == 0:
+        return None
+    return agreement(before.log, after.log) >= before.commit_index
+
+
+@always(title="Acknowledge only what was verified", paper="§5.3", thesis="D3.5")
+def acknowledge_only_verified(
+    before: Server, event: Event, after: Server, effects: Effects
+) -> bool | None:
+    """An AppendEntriesSuccess covers what its request carried, all of which the log then holds.
+
+    Trap: entries beyond the request may be leftovers of another term. Non-vacuous: every success.
+    """
+    answers = [e.message for e in effects if isinstance(e, Send)]
+    acknowledged = [m.match_index for m in answers if isinstance(m, AppendEntriesSuccess)]
+    if not acknowledged:
+        return None
+    match event:
+        case Receive(message=AppendEntries() as request):
+            end = request.prev_log_index + len(request.entries)
+            return (
+                all(index <= end for index in acknowledged)
+                and term_at(after.log, request.prev_log_index) == request.prev_log_term
+                and first_conflict(after.log, request.prev_log_index, request.entries) is None
+            )
+        case _:
+            return False
+
+
+@always(title="Durable before sent", paper="Fig. 2, §5.1, §5.2", thesis="D Fig. 3.1, D3.8")
+def durable_before_sent(
+    before: Server, event: Event, after: Server, effects: Effects
+) -> bool | None:
+    """Whatever of its persistent state a server changes is persisted before it sends or answers.
+
+    The persist effects of a step, carried out on what was stored, must give exactly the state
+    that a restart would need, and none may come after a message.
+    Trap: a vote that is only in memory is a second vote after a crash.
+    Non-vacuous: every step that persists, sends, or changes the persistent state.
+    """
+    stored = (before.current_term, before.voted_for, before.log)
+    needed = (after.current_term, after.voted_for, after.log)
+    acted = False
+    answered = False
+    for effect in effects:
+        match effect:
+            case PersistTermAndVote(current_term=term, voted_for=vote):
+                stored = (term, vote, stored[2])
+            case PersistEntries(first_index=first_index, entries=entries):
+                stored = (stored[0], stored[1], splice(stored[2], first_index, entries))
+            case Send() | ClientRequestAccepted():
+                answered = True
+                acted = True
+                continue
+            case _:
+                continue
+        acted = True
+        if answered:
+            return False
+    if not acted and stored == needed:
+        return None
+    return stored == needed
+
+
+# --- Witnesses ----------------------------------------------------------------------------------
+
+
+@sometimes(
+    title="A leader is elected",
+    paper="§5.2",
+    thesis="D3.4",
+    needs=Needs(servers=1, terms=1, log_length=0),
+)
+def leader_elected(election: Elected) -> bool:
+    """Some server wins an election."""
+    return True
+
+
+@sometimes(
+    title="An entry is committed",
+    paper="§5.3",
+    thesis="D3.5",
+    needs=Needs(servers=1, terms=1, log_length=1),
+)
+def entry_committed(commit: Committed) -> bool:
+    """Some leader counts an entry as committed."""
+    return True
+
+
+@sometimes(
+    title="A follower learns of a commit",
+    paper="§5.3",
+    thesis="D3.5",
+    needs=Needs(servers=2, terms=1, log_length=1),
+)
+def follower_commits(server: Server) -> bool:
+    """A follower knows of a committed entry."""
+    return isinstance(server.role, Follower) and server.commit_index > 0
+
+
+@sometimes(
+    title="Two leaders at once",
+    paper="§5.2, §8",
+    thesis="D3.4",
+    needs=Needs(servers=3, terms=2, log_length=0),
+)
+def two_leaders(a: Server, b: Server) -> bool:
+    """An old leader has not yet heard of the new one, of a later term."""
+    return isinstance(a.role, Leader) and isinstance(b.role, Leader)
+
+
+@sometimes(
+    title="A conflicting suffix is cut",
+    paper="§5.3, Fig. 7",
+    thesis="D3.5, Fig. 3.6",
+    needs=Needs(servers=3, terms=2, log_length=1),
+)
+def conflict_truncated(before: Server, event: Event, after: Server, effects: Effects) -> bool:
+    """A follower replaces entries that conflict with its leader's."""
+    return agreement(before.log, after.log) < last_index(before.log)
+
+
+@sometimes(
+    title="An older entry is committed indirectly",
+    paper="§5.4.2, Fig. 8",
+    thesis="D3.6.2, Fig. 3.7",
+    needs=Needs(servers=2, terms=2, log_length=2),
+)
+def older_entry_committed(commit: Committed) -> bool:
+    """An entry of an older term is committed because one of the leader's own term is."""
+    return commit.entry.term < commit.term
+
+
+@sometimes(
+    title="A rejected AppendEntries is retried further back",
+    paper="§5.3",
+    thesis="D3.5",
+    needs=Needs(servers=3, terms=2, log_length=1),
+)
+def next_index_decremented(server: Server) -> bool:
+    """A leader's next_index is at or below the end of its log, though it began above it."""
+    match server.role:
+        case Leader(next_index=next_index, match_index=match_index):
+            return any(
+                match_index[i] == 0
+                and next_index[i] <= last_index(server.log)
+                and term_at(server.log, next_index[i]) != server.current_term
+                for i in next_index
+            )
+        case _:
+            return False
+
+
+# --- Shared by the claims -----------------------------------------------------------------------
+
+
+def _leads_on(before: Server, after: Server) -> bool:
+    """The server leads the same term before and after the step."""
+    return (
+        isinstance(before.role, Leader)
+        and isinstance(after.role, Leader)
+        and before.current_term == after.current_term
+    )
+
+
+def _logs_match(a: Log, b: Log) -> bool | None:
+    """Log Matching of two logs; ``None`` when they share no (index, term)."""
+    shared = [
+        index
+        for index, (x, y) in enumerate(zip(a.entries, b.entries, strict=False), start=1)
+        if x.term == y.term
+    ]
+    return agreement(a, b) >= shared[-1] if shared else None
+
+
+def _slice_matches(log: Log, request: AppendEntries) -> bool | None:
+    """Log Matching of a log and the entries of a request; ``None`` when they share nothing."""
+    terms = [request.prev_log_term, *(entry.term for entry in request.entries)]
+    shared = [
+        offset
+        for offset, term in enumerate(terms)
+        if request.prev_log_index + offset > 0
+        and term_at(log, Index(request.prev_log_index + offset)) == term
+    ]
+    if not shared:
+        return None
+    upto = shared[-1]
+    return term_at(log, request.prev_log_index) == request.prev_log_term and all(
+        entry_at(log, Index(request.prev_log_index + offset)) == request.entries[offset - 1]
+        for offset in range(1, upto + 1)
+    )

@@ -1,0 +1,73 @@
+"""Figure 2, the RPCs: one class per request and per kind of answer, never one struct for all.
+
+A message carries its sender's ``term``; who sent it to whom is known to the network. Requests name
+their sender too, because the paper does. There are three answers to AppendEntries where the paper
+has one boolean (see the list of deviations in ``spec/__init__.py``).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from spec.state import Entry, Index, ServerId, Term
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestVote:
+    """Invoked by candidates to gather votes (§5.2)."""
+
+    term: Term
+    candidate_id: ServerId
+    last_log_index: Index
+    last_log_term: Term
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestVoteResponse:
+    """Answer to a RequestVote of the voter's own term."""
+
+    term: Term
+    vote_granted: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AppendEntries:
+    """Invoked by the leader to replicate entries; also its heartbeat (§5.2, §5.3).
+
+    ``entries`` follow ``prev_log_index``; any slice of the leader's log is lawful.
+    """
+
+    term: Term
+    leader_id: ServerId
+    prev_log_index: Index
+    prev_log_term: Term
+    entries: tuple[Entry, ...]
+    leader_commit: Index
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AppendEntriesSuccess:
+    """The follower's log equals the leader's up to ``match_index``."""
+
+    term: Term
+    match_index: Index
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AppendEntriesMismatch:
+    """The follower has no entry at ``prev_log_index`` with the ``prev_log_term`` of the request."""
+
+    term: Term
+    prev_log_index: Index
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StaleTerm:
+    """Answer to any request of an older term: "your term is over, this is the newer one" (§5.1)."""
+
+    term: Term
+
+
+Request = RequestVote | AppendEntries
+Response = RequestVoteResponse | AppendEntriesSuccess | AppendEntriesMismatch | StaleTerm
+Message = Request | Response

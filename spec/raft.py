@@ -1,0 +1,457 @@
+"""The protocol: Figure 2 of the extended Raft paper as pure functions, in Figure 2's order.
+
+    step(options, server, event) -> (server, effects)
+
+Read it beside the figure. This file knows no clock, no network, no disk and no bounds; what its
+effects mean, and what must be durable before what, stands in ``spec/events.py``. A rule of Raft
+stands here and nowhere else.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import assert_never
+
+from spec.events import (
+    BecameLeader,
+    ClientRequest,
+    ClientRequestAccepted,
+    ClientRequestRefused,
+    CommittedUpTo,
+    Effects,
+    ElectionTimeout,
+    Event,
+    HeardFromLeader,
+    HeartbeatTimeout,
+    PersistEntries,
+    PersistTermAndVote,
+    Receive,
+    ResetElectionTimer,
+    Restart,
+    Send,
+)
+from spec.log import (
+    append,
+    entries_from,
+    first_conflict,
+    is_up_to_date,
+    last_index,
+    last_term,
+    splice,
+    term_at,
+)
+from spec.messages import (
+    AppendEntries,
+    AppendEntriesMismatch,
+    AppendEntriesSuccess,
+    Message,
+    RequestVote,
+    RequestVoteResponse,
+    StaleTerm,
+)
+from spec.quorum import agreed_index, is_quorum, members
+from spec.state import (
+    Candidate,
+    Configuration,
+    Entry,
+    Follower,
+    Index,
+    IndexOf,
+    Leader,
+    Log,
+    NoOp,
+    Server,
+    ServerId,
+    Term,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """Which rules are in force beyond Figure 2."""
+
+    no_op: bool
+    """A new leader appends a blank entry at the start of its term (§8)."""
+
+
+PAPER = Options(no_op=False)
+"""Figure 2, nothing more."""
+SERVER = Options(no_op=True)
+"""Exactly what the server runs with by default."""
+
+
+def step(options: Options, server: Server, event: Event) -> tuple[Server, Effects]:
+    """What ``server`` becomes when ``event`` happens, and what its driver must do, in order."""
+    match event:
+        case Receive(source=source, message=message):
+            return receive(options, server, source, message)
+        case ElectionTimeout():
+            return on_election_timeout(options, server)
+        case HeartbeatTimeout():
+            return on_heartbeat_timeout(server)
+        case ClientRequest():
+            return on_client_request(server, event)
+        case Restart():
+            return restart(server), (ResetElectionTimer(),)
+        case _:
+            assert_never(event)
+
+
+# --- State --------------------------------------------------------------------------------------
+
+
+def recover(
+    *,
+    server_id: ServerId,
+    configuration: Configuration,
+    current_term: Term,
+    voted_for: ServerId | None,
+    log: Log,
+) -> Server:
+    """A server as it starts, for the first time or from its persistent state (§5.2, §5.5)."""
+    return Server(
+        server_id=server_id,
+        configuration=configuration,
+        current_term=current_term,
+        voted_for=voted_for,
+        log=log,
+        commit_index=Index(0),
+        role=Follower(),
+    )
+
+
+def restart(server: Server) -> Server:
+    """Only the persistent state survives a crash (Figure 2, §5.5)."""
+    return recover(
+        server_id=server.server_id,
+        configuration=server.configuration,
+        current_term=server.current_term,
+        voted_for=server.voted_for,
+        log=server.log,
+    )
+
+
+# --- Rules for Servers: all servers -------------------------------------------------------------
+
+
+def receive(
+    options: Options, server: Server, source: ServerId, message: Message
+) -> tuple[Server, Effects]:
+    """Terms first (§5.1), then the rule for the message, which is now of the server's own term."""
+    if message.term < server.current_term:
+        return on_older_term(server, source, message)
+    server, updated = update_term(server, message.term)
+    match message:
+        case RequestVote():
+            server, handled = on_request_vote(server, message)
+        case RequestVoteResponse():
+            server, handled = on_request_vote_response(options, server, source, message)
+        case AppendEntries():
+            server, handled = on_append_entries(server, message)
+        case AppendEntriesSuccess():
+            server, handled = on_append_entries_success(server, source, message)
+        case AppendEntriesMismatch():
+            server, handled = on_append_entries_mismatch(server, source, message)
+        case StaleTerm():
+            handled = ()
+        case _:
+            assert_never(message)
+    return server, updated + handled
+
+
+def update_term(server: Server, term: Term) -> tuple[Server, Effects]:
+    """If an RPC contains a newer term: adopt it and convert to follower (§5.1)."""
+    if term <= server.current_term:
+        return server, ()
+    server = replace(server, current_term=term, voted_for=None, role=Follower())
+    return server, (PersistTermAndVote(current_term=term, voted_for=None),)
+
+
+def on_older_term(server: Server, source: ServerId, message: Message) -> tuple[Server, Effects]:
+    """A request of an older term is refused with the newer term; an answer is ignored (§5.1)."""
+    match message:
+        case RequestVote() | AppendEntries():
+            return server, (Send(to=source, message=StaleTerm(term=server.current_term)),)
+        case RequestVoteResponse() | AppendEntriesSuccess() | AppendEntriesMismatch() | StaleTerm():
+            return server, ()
+        case _:
+            assert_never(message)
+
+
+# --- RequestVote RPC: receiver ------------------------------------------------------------------
+
+
+def on_request_vote(server: Server, request: RequestVote) -> tuple[Server, Effects]:
+    """One vote a term, first come first served, only for an up-to-date log (§5.2, §5.4.1)."""
+    granted = server.voted_for in (None, request.candidate_id) and is_up_to_date(
+        (request.last_log_term, request.last_log_index),
+        (last_term(server.log), last_index(server.log)),
+    )
+    answer = Send(
+        to=request.candidate_id,
+        message=RequestVoteResponse(term=server.current_term, vote_granted=granted),
+    )
+    if not granted:
+        return server, (answer,)
+    vote = PersistTermAndVote(current_term=server.current_term, voted_for=request.candidate_id)
+    return replace(server, voted_for=request.candidate_id), (vote, ResetElectionTimer(), answer)
+
+
+# --- AppendEntries RPC: receiver ----------------------------------------------------------------
+
+
+def on_append_entries(server: Server, request: AppendEntries) -> tuple[Server, Effects]:
+    """Take the leader's entries if the log agrees up to ``prev_log_index`` (§5.3)."""
+    assert not isinstance(server.role, Leader), "two leaders in one term: Election Safety is broken"
+    server = replace(server, role=Follower())  # a candidate recognises the leader (§5.2)
+    heard: Effects = (HeardFromLeader(leader_id=request.leader_id), ResetElectionTimer())
+
+    if term_at(server.log, request.prev_log_index) != request.prev_log_term:
+        mismatch = AppendEntriesMismatch(
+            term=server.current_term, prev_log_index=request.prev_log_index
+        )
+        return server, (*heard, Send(to=request.leader_id, message=mismatch))
+
+    server, stored = store_entries(server, request)
+    index_of_last_new_entry = Index(request.prev_log_index + len(request.entries))
+    server, committed = commit_up_to(server, min(request.leader_commit, index_of_last_new_entry))
+    success = AppendEntriesSuccess(term=server.current_term, match_index=index_of_last_new_entry)
+    return server, (*stored, *heard, *committed, Send(to=request.leader_id, message=success))
+
+
+def store_entries(server: Server, request: AppendEntries) -> tuple[Server, Effects]:
+    """Delete a conflicting entry and all that follow it; append what is not in the log (§5.3).
+
+    Nothing is deleted without a conflict: the request may be an old one, and the entries after
+    it may be committed.
+    """
+    conflict = first_conflict(server.log, request.prev_log_index, request.entries)
+    if conflict is None:
+        return server, ()
+    missing = request.entries[conflict - request.prev_log_index - 1 :]
+    return replace(server, log=splice(server.log, conflict, missing)), (
+        PersistEntries(first_index=conflict, entries=missing),
+    )
+
+
+def commit_up_to(server: Server, index: Index) -> tuple[Server, Effects]:
+    """Entries up to ``index`` are committed; ``commit_index`` never goes back (§5.3)."""
+    if index <= server.commit_index:
+        return server, ()
+    return replace(server, commit_index=index), (CommittedUpTo(commit_index=index),)
+
+
+# --- Rules for Servers: followers and candidates ------------------------------------------------
+
+
+def on_election_timeout(options: Options, server: Server) -> tuple[Server, Effects]:
+    """Followers and candidates start an election; a leader has no election timeout (§5.2)."""
+    match server.role:
+        case Follower() | Candidate():
+            return start_election(options, server)
+        case Leader():
+            return server, ()
+        case _:
+            assert_never(server.role)
+
+
+def start_election(options: Options, server: Server) -> tuple[Server, Effects]:
+    """Increment the term, vote for self, reset the timer, ask all others for their vote (§5.2)."""
+    server = replace(
+        server,
+        current_term=Term(server.current_term + 1),
+        voted_for=server.server_id,
+        role=Candidate(votes_granted=frozenset({server.server_id})),
+    )
+    vote = PersistTermAndVote(current_term=server.current_term, voted_for=server.server_id)
+    asked: Effects = (vote, ResetElectionTimer(), *request_votes(server))
+    server, elected = count_votes(options, server)
+    return server, asked + elected
+
+
+def request_votes(server: Server) -> Effects:
+    """RequestVote to all other servers (§5.2)."""
+    request = RequestVote(
+        term=server.current_term,
+        candidate_id=server.server_id,
+        last_log_index=last_index(server.log),
+        last_log_term=last_term(server.log),
+    )
+    return tuple(Send(to=peer, message=request) for peer in peers(server))
+
+
+def on_request_vote_response(
+    options: Options, server: Server, voter: ServerId, response: RequestVoteResponse
+) -> tuple[Server, Effects]:
+    """A candidate remembers who voted for it (§5.2)."""
+    match server.role:
+        case Candidate(votes_granted=votes_granted) if response.vote_granted:
+            candidate = Candidate(votes_granted=votes_granted | {voter})
+            return count_votes(options, replace(server, role=candidate))
+        case Follower() | Candidate() | Leader():
+            return server, ()
+        case _:
+            assert_never(server.role)
+
+
+def count_votes(options: Options, server: Server) -> tuple[Server, Effects]:
+    """If votes were received from a majority of servers: become leader (§5.2)."""
+    match server.role:
+        case Candidate(votes_granted=votes) if is_quorum(server.configuration, votes):
+            return become_leader(options, server)
+        case Follower() | Candidate() | Leader():
+            return server, ()
+        case _:
+            assert_never(server.role)
+
+
+# --- Rules for Servers: leaders -----------------------------------------------------------------
+
+
+def become_leader(options: Options, server: Server) -> tuple[Server, Effects]:
+    """Reinitialise next_index and match_index; heartbeat at once, to prevent elections (§5.2).
+
+    With ``options.no_op`` a blank entry of the new term goes out with it, so that the leader soon
+    knows which entries are committed (§8).
+    """
+    others = peers(server)
+    role = Leader(
+        next_index=IndexOf.of(dict.fromkeys(others, Index(last_index(server.log) + 1))),
+        match_index=IndexOf.of(dict.fromkeys(others, Index(0))),
+    )
+    server = replace(server, role=role)
+    stored: Effects = ()
+    committed: Effects = ()
+    if options.no_op:
+        server, stored = append_entries(server, (Entry(term=server.current_term, payload=NoOp()),))
+        server, committed = advance_commit_index(server)
+    elected = BecameLeader(term=server.current_term)
+    return server, (*stored, elected, *broadcast(server), *committed)
+
+
+def on_heartbeat_timeout(server: Server) -> tuple[Server, Effects]:
+    """Servers retry RPCs that are not answered in time (§5.1); leaders send heartbeats (§5.2)."""
+    match server.role:
+        case Leader():
+            return server, broadcast(server)
+        case Candidate():
+            return server, request_votes(server)
+        case Follower():
+            return server, ()
+        case _:
+            assert_never(server.role)
+
+
+def on_client_request(server: Server, request: ClientRequest) -> tuple[Server, Effects]:
+    """A leader appends the commands to its log and replicates them (§5.3)."""
+    match server.role:
+        case Leader():
+            accepted = ClientRequestAccepted(
+                term=server.current_term, first_index=Index(last_index(server.log) + 1)
+            )
+            server, stored = append_entries(
+                server,
+                tuple(Entry(term=server.current_term, payload=c) for c in request.commands),
+            )
+            server, committed = advance_commit_index(server)
+            return server, (*stored, accepted, *broadcast(server), *committed)
+        case Follower() | Candidate():
+            return server, (ClientRequestRefused(),)
+        case _:
+            assert_never(server.role)
+
+
+def append_entries(server: Server, entries: tuple[Entry, ...]) -> tuple[Server, Effects]:
+    """A leader only ever appends to its own log (Leader Append-Only, §5.3)."""
+    stored = PersistEntries(first_index=Index(last_index(server.log) + 1), entries=entries)
+    return replace(server, log=append(server.log, entries)), (stored,)
+
+
+def broadcast(server: Server) -> Effects:
+    """AppendEntries to all other servers: a heartbeat, with what each still lacks (§5.2, §5.3)."""
+    return tuple(replicate_to(server, peer) for peer in peers(server))
+
+
+def replicate_to(server: Server, peer: ServerId) -> Send:
+    """AppendEntries with the entries from ``next_index`` on (§5.3)."""
+    assert isinstance(server.role, Leader), "only a leader replicates"
+    prev_log_index = Index(server.role.next_index[peer] - 1)
+    prev_log_term = term_at(server.log, prev_log_index)
+    assert prev_log_term is not None, "next_index is at most one past the leader's last entry"
+    request = AppendEntries(
+        term=server.current_term,
+        leader_id=server.server_id,
+        prev_log_index=prev_log_index,
+        prev_log_term=prev_log_term,
+        entries=entries_from(server.log, Index(prev_log_index + 1)),
+        leader_commit=server.commit_index,
+    )
+    return Send(to=peer, message=request)
+
+
+def on_append_entries_success(
+    server: Server, follower: ServerId, response: AppendEntriesSuccess
+) -> tuple[Server, Effects]:
+    """If successful: update next_index and match_index for the follower (§5.3).
+
+    An answer that tells nothing new, late or doubled, changes nothing: match_index only grows.
+    """
+    match server.role:
+        case Leader(next_index=next_index, match_index=match_index) if (
+            response.match_index > match_index[follower]
+        ):
+            next_for_follower = max(next_index[follower], Index(response.match_index + 1))
+            role = Leader(
+                next_index=next_index.put(follower, next_for_follower),
+                match_index=match_index.put(follower, response.match_index),
+            )
+            server, committed = advance_commit_index(replace(server, role=role))
+            behind = last_index(server.log) >= next_for_follower
+            return server, committed + ((replicate_to(server, follower),) if behind else ())
+        case Follower() | Candidate() | Leader():
+            return server, ()
+        case _:
+            assert_never(server.role)
+
+
+def on_append_entries_mismatch(
+    server: Server, follower: ServerId, response: AppendEntriesMismatch
+) -> tuple[Server, Effects]:
+    """If it fails because of log inconsistency: decrement next_index and retry (§5.3).
+
+    Only an answer about the current next_index counts, and none about entries known to match:
+    a late one must not set next_index back.
+    """
+    match server.role:
+        case Leader(next_index=next_index, match_index=match_index) if (
+            match_index[follower] < response.prev_log_index == next_index[follower] - 1
+        ):
+            role = Leader(
+                next_index=next_index.put(follower, response.prev_log_index),
+                match_index=match_index,
+            )
+            server = replace(server, role=role)
+            return server, (replicate_to(server, follower),)
+        case Follower() | Candidate() | Leader():
+            return server, ()
+        case _:
+            assert_never(server.role)
+
+
+def advance_commit_index(server: Server) -> tuple[Server, Effects]:
+    """If a majority has stored an entry *of the leader's term*, it and all before are committed.
+
+    Entries of older terms are never committed by counting, only with a newer one (§5.3, §5.4.2,
+    Figure 8).
+    """
+    assert isinstance(server.role, Leader), "only a leader counts"
+    stored = {**server.role.match_index, server.server_id: last_index(server.log)}
+    agreed = agreed_index(server.configuration, stored)
+    if term_at(server.log, agreed) != server.current_term:
+        return server, ()
+    return commit_up_to(server, agreed)
+
+
+def peers(server: Server) -> tuple[ServerId, ...]:
+    """All other servers of the configuration, ascending."""
+    return tuple(i for i in members(server.configuration) if i != server.server_id)

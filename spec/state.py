@@ -1,0 +1,142 @@
+"""Figure 2, "State": what a server knows.
+
+Every value here is immutable, hashable and compared by content, so that the same types serve the
+model checker, the tests and the server. Indices are 1-based as in the paper; index 0 and term 0
+stand for "before the first entry". "Nobody" is always ``None``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import NewType
+
+ServerId = NewType("ServerId", int)
+Term = NewType("Term", int)
+Index = NewType("Index", int)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Command:
+    """What a client asks the state machine to do: bytes that Raft never looks into."""
+
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NoOp:
+    """The blank entry a leader commits at the start of its term (§8)."""
+
+
+Payload = Command | NoOp
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One log entry: the term in which a leader created it, and what it carries (§5.3)."""
+
+    term: Term
+    payload: Payload
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Log:
+    """A replicated log. Rules read and build it only through the algebra of ``spec.log``.
+
+    ``entries[0]`` is the entry at index 1.
+    """
+
+    entries: tuple[Entry, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Configuration:
+    """The servers whose majorities elect and commit: C_old, or C_old,new while it is joint (§6)."""
+
+    old: frozenset[ServerId]
+    new: frozenset[ServerId] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class IndexOf(Mapping[ServerId, Index]):
+    """An immutable, hashable ``server -> index`` table: next_index[] and match_index[] of Figure 2.
+
+    ``items_by_server`` is sorted by server, so equal tables are equal values.
+    """
+
+    items_by_server: tuple[tuple[ServerId, Index], ...]
+
+    @classmethod
+    def of(cls, indices: Mapping[ServerId, Index]) -> IndexOf:
+        """The table with these indices."""
+        return cls(tuple(sorted(indices.items())))
+
+    def put(self, server_id: ServerId, index: Index) -> IndexOf:
+        """A copy in which ``server_id`` has ``index``; the server must be in the table."""
+        return IndexOf(
+            tuple((i, index if i == server_id else old) for i, old in self.items_by_server)
+        )
+
+    def __getitem__(self, server_id: ServerId) -> Index:
+        """The index of one server; raises ``KeyError`` for a server that is not in the table."""
+        for i, index in self.items_by_server:
+            if i == server_id:
+                return index
+        raise KeyError(server_id)
+
+    def __iter__(self) -> Iterator[ServerId]:
+        """The servers, ascending."""
+        return (i for i, _ in self.items_by_server)
+
+    def __len__(self) -> int:
+        """How many servers the table has."""
+        return len(self.items_by_server)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Follower:
+    """Passive: answers requests of leaders and candidates (§5.1)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate:
+    """Standing for election in ``current_term`` (§5.2)."""
+
+    votes_granted: frozenset[ServerId]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Leader:
+    """Leads ``current_term``; Figure 2, "Volatile state on leaders".
+
+    For each *other* server: ``next_index``, the next entry to send to it, and ``match_index``, the
+    highest entry known to be in its log. ``match_index < next_index`` always.
+    """
+
+    next_index: IndexOf
+    match_index: IndexOf
+
+
+Role = Follower | Candidate | Leader
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Server:
+    """One server: Figure 2, "State"."""
+
+    server_id: ServerId
+    configuration: Configuration
+    """The configuration in force (§6)."""
+
+    # Persistent state on all servers: on stable storage before any message that depends on it.
+    current_term: Term
+    """Latest term the server has seen; increases only."""
+    voted_for: ServerId | None
+    """Candidate that got this server's vote in ``current_term``."""
+    log: Log
+
+    # Volatile state on all servers: lost in a crash.
+    commit_index: Index
+    """Highest entry known to be committed. ``last_applied`` belongs to the state machine's owner,
+    who applies what the effect ``CommittedUpTo`` announces; it is as volatile as that machine."""
+    role: Role
