@@ -75,7 +75,7 @@ class Send:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BecameLeader:
-    """This server was elected leader of ``term``."""
+    """The server was elected leader of ``term``."""
 
     term: Term
 
@@ -113,7 +113,7 @@ class ClientRequestAccepted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClientRequestRefused:
-    """This server is not the leader: the commands were not taken."""
+    """The server is not the leader: the commands were not taken."""
 
 
 Persist = PersistTermAndVote | PersistEntries

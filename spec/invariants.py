@@ -304,8 +304,8 @@ def next_index_above_match_index(server: Server) -> bool | None:
 
 @always(title="Committed entries are on a quorum", paper="§5.3, §5.4", thesis="D App. B Def. 2")
 def committed_on_a_quorum(commit: Committed, holders: Holders) -> bool | None:
-    """A committed entry is in the durable logs of a quorum of the configuration it was committed in,
-    then and ever after.
+    """A committed entry is in the durable logs of a quorum of the configuration in force at its
+    commit, then and ever after.
 
     Trap: "on a majority" at the time of counting is not enough; no member of that quorum may lose
     it later. Non-vacuous: every commit.

@@ -1,0 +1,488 @@
+"""Breadth-first search to the end: every reachable state once, level by level.
+
+The *depth* of a state is the least number of state-changing steps that lead to it; steps that only
+add messages or facts cost nothing. Without saturation a level is therefore closed under them
+before the next one begins, so depths, and the length of a shortest counterexample, are the same
+under every reduction.
+
+Each chunk of a level is expanded by all workers at once, reading the tables only; states that met
+a gap in the tables are then done again by one thread that may fill it, asking the model where it
+must. The outcome does not depend on the number of workers. The keys of all levels go to a
+temporary file: counterexamples are rebuilt from it, so nothing is stored per state but its key.
+"""
+
+from __future__ import annotations
+
+import resource
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from model_check import kernel as k
+from model_check.judge import Judge, Tally, Violation
+from model_check.model import Model, ModelError
+from model_check.side_conditions import RelevanceCheck
+from model_check.tables import Reductions, SideConditionFailure, Tables, Words
+
+CHUNK = 1 << 14
+"""States expanded between two looks at limits and progress."""
+SCRATCH = 4 * k.LARGEST_SET
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """Where to stop before the end; ``None`` is no limit."""
+
+    states: int | None = None
+    seconds: float | None = None
+    memory_bytes: int | None = None
+
+
+class LimitReached(Exception):
+    """The search stopped before its end; the message names the limit."""
+
+
+@dataclass(slots=True)
+class Progress:
+    """How far the search is: handed to ``report`` after every chunk."""
+
+    depth: int = 0
+    states: int = 0
+    transitions: int = 0
+    queue: int = 0
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """States of one depth that were found together, and where their keys are in the file."""
+
+    depth: int
+    first: int
+    count: int
+    by_moves: bool
+    """Found by state-changing steps from the level before, or by quiet steps from its own."""
+
+
+class Worker:
+    """The memory of one thread: its records, its scratch vectors, its counters."""
+
+    def __init__(self, processes: int, channels: int) -> None:
+        """Allocate for vectors of this many processes and channels."""
+        width = processes + channels + 1
+        self.record = processes + 3
+        self.x = np.zeros(k.X_SLOTS, np.int64)
+        self._held = {
+            slot: np.zeros(size, np.int64)
+            for slot, size in (
+                (k.X_FROM, width),
+                (k.X_TO, width),
+                (k.X_BEST, width),
+                (k.X_TRIAL, width),
+                (k.X_BUFFER, SCRATCH),
+                (k.X_DIRTY, max(channels, 1)),
+                (k.X_SUMS, processes),
+                (k.X_MISSED, CHUNK),
+            )
+        }
+        for slot, array in self._held.items():
+            self.x[slot] = array.ctypes.data
+        self.reserve(1 << 16)
+
+    @property
+    def address(self) -> int:
+        """The kernel's block for this worker."""
+        return self.x.ctypes.data
+
+    def reserve(self, records: int) -> None:
+        """Let at least this many records fit; they are lost if it grows."""
+        if self.x[k.X_OUT_CAPACITY] < records:
+            self._held[k.X_OUT] = np.zeros(records * self.record, np.int64)
+            self.x[k.X_OUT] = self._held[k.X_OUT].ctypes.data
+            self.x[k.X_OUT_CAPACITY] = records
+
+    def take_missed(self) -> Words:
+        """The positions put aside since the last call."""
+        count = int(self.x[k.X_MISSED_COUNT])
+        self.x[k.X_MISSED_COUNT] = 0
+        return self._held[k.X_MISSED][:count].copy()
+
+    def vector(self, slot: int) -> Words:
+        """A scratch vector."""
+        return self._held[slot]
+
+    def records(self) -> Words:
+        """The records written, one a row: leaves, kind, parent."""
+        count = int(self.x[k.X_OUT_COUNT])
+        return self._held[k.X_OUT][: count * self.record].reshape(count, self.record)
+
+
+@dataclass(slots=True, kw_only=True)
+class Exploration:
+    """What one search found."""
+
+    result: str
+    """``exhausted``, ``violated``, ``stopped``, ``interrupted`` or ``refuted``: a side condition
+    of a reduction is false, so that nothing is known."""
+    reason: str = ""
+    states: int = 0
+    transitions: int = 0
+    moves: int = 0
+    depth: int = 0
+    violation: Violation | None = None
+    violation_depth: int = 0
+    failure: SideConditionFailure | None = None
+    side_conditions: dict[str, int] = field(default_factory=dict)
+
+
+class Search:
+    """One breadth-first exploration of a model under some reductions."""
+
+    def __init__(
+        self,
+        model: Model[Any, Any, Any, Any],
+        *,
+        reductions: Reductions,
+        workers: int = 1,
+        limits: Limits = Limits(),
+        only: Iterable[str] = (),
+        with_facts: bool = True,
+        report: Callable[[Progress], None] = lambda _: None,
+    ) -> None:
+        """Prepare; ``only`` names the properties to judge (all if empty)."""
+        if not model.processes or list(model.processes) != sorted(set(model.processes)):
+            raise ModelError("processes must be given, distinct and ascending")
+        self.judge = Judge(model, with_facts=with_facts, only=only)
+        self.tables: Tables[Any, Any, Any, Any] = Tables(
+            model, reductions, self.judge.observe, with_facts=with_facts
+        )
+        self.judge.attach(self.tables)
+        self.model = model
+        self.reductions = reductions
+        self.limits = limits
+        self.report = report
+        n, channels = len(self.tables.processes), len(self.tables.channels)
+        self.workers = [Worker(n, channels) for _ in range(workers)]
+        self.generations: list[Generation] = []
+        self.progress = Progress()
+        self.fired = np.zeros(1 << 10, np.int64)
+        self.fresh = np.zeros(1 << 10, np.int64)
+        self.moves = 0
+        self.side_conditions: dict[str, int] = {}
+        self._file = tempfile.TemporaryFile()  # noqa: SIM115  # lives as long as the search
+        self._started = time.monotonic()
+        self._pending: list[tuple[Violation, int]] = []
+        self._located = 0
+
+    @property
+    def tallies(self) -> dict[str, Tally]:
+        """What became of every property and witness."""
+        return self.judge.tallies
+
+    # --- The search -----------------------------------------------------------------------------
+
+    def run(self) -> Exploration:
+        """Explore to the end, to a violation, to a limit or to Ctrl-C."""
+        try:
+            with ThreadPoolExecutor(len(self.workers)) as self._pool:
+                return self._explore()
+        except LimitReached as limit:
+            return self._ended("stopped", reason=str(limit))
+        except MemoryError:
+            return self._ended("stopped", reason="memory is exhausted")
+        except KeyboardInterrupt:
+            return self._ended("interrupted", reason="interrupted")
+
+    def _explore(self) -> Exploration:
+        depth = 0
+        level = self._initial()
+        while len(level):
+            self.progress.depth = depth
+            self._record(level, depth, by_moves=True)
+            if not self.reductions.saturation:
+                level = self._close(level, depth)
+            for generation in self.generations_at(depth):
+                self.judge.judge_states(self.keys(generation), self.workers[0].address)
+            found = self._first_violation(depth)
+            if found:
+                violation, at = found
+                return self._ended("violated", violation=violation, violation_depth=at)
+            if self.tables.failures:
+                return self._ended("refuted", failure=self.tables.failures[0])
+            level = self._expand(level, k.MOVES)
+            depth += 1
+        return self._verified()
+
+    def _initial(self) -> Words:
+        keys = []
+        for states in self.model.initial_states():
+            if len(states) != len(self.tables.processes):
+                raise ModelError("an initial state must have one state for each process")
+            vector = np.zeros(self.tables.width, np.int64)
+            vector[: len(states)] = [self.tables.state_id(p, s) for p, s in enumerate(states)]
+            keys.append(self.key_of(vector, visit=True))
+        return np.unique(np.array([key for key in keys if key >= 0], np.int64))
+
+    def _close(self, level: Words, depth: int) -> Words:
+        """Add the states that quiet steps lead to, at the same depth."""
+        whole = [level]
+        while len(level):
+            level = self._expand(level, k.QUIET)
+            if len(level):
+                self._record(level, depth, by_moves=False)
+                whole.append(level)
+        return np.concatenate(whole)
+
+    def _record(self, keys: Words, depth: int, *, by_moves: bool) -> None:
+        """Append a generation to the file."""
+        first = sum(g.count for g in self.generations[-1:]) + sum(
+            g.first for g in self.generations[-1:]
+        )
+        self._file.seek(first * 8)
+        self._file.write(keys.tobytes())
+        self.generations.append(Generation(depth, first, len(keys), by_moves))
+
+    def generations_at(self, depth: int) -> list[Generation]:
+        """The generations of one depth, in the order in which they were found."""
+        return [g for g in self.generations if g.depth == depth]
+
+    def keys(self, generation: Generation) -> Words:
+        """The keys of a generation, ascending."""
+        self._file.seek(generation.first * 8)
+        return np.frombuffer(self._file.read(generation.count * 8), np.int64)
+
+    def _expand(self, keys: Words, which: int) -> Words:
+        """The new states that steps of the states ``keys`` lead to, ascending."""
+        found = []
+        for first in range(0, len(keys), CHUNK):
+            self._look(len(keys) - first)
+            chunk = np.ascontiguousarray(keys[first : first + CHUNK])
+            found += self._expand_chunk(chunk, which)
+        self._look(0)
+        return np.sort(np.concatenate(found)) if found else np.zeros(0, np.int64)
+
+    def _look(self, queue: int) -> None:
+        """Report progress and keep to the limits."""
+        self.progress.queue = queue
+        self.progress.states = int(self.tables.w[k.W_VISITED_COUNT])
+        self.progress.seconds = time.monotonic() - self._started
+        self.report(self.progress)
+        limits = self.limits
+        if limits.states is not None and self.progress.states >= limits.states:
+            raise LimitReached(f"{limits.states:,} states (--max-states)")
+        if limits.seconds is not None and self.progress.seconds >= limits.seconds:
+            raise LimitReached(f"{limits.seconds:g} seconds (--max-seconds)")
+        if limits.memory_bytes is not None and peak_memory_bytes() >= limits.memory_bytes:
+            raise LimitReached(f"{limits.memory_bytes >> 20:,} MiB of memory (--max-memory)")
+
+    def _room(self) -> int:
+        """More records than any one state can have successors."""
+        tokens = max(self.tables.channel_tokens.values(), default=0)
+        return len(self.tables.channels) * tokens + self.tables.most_actions + 1
+
+    def _expand_chunk(self, chunk: Words, which: int) -> list[Words]:
+        found: list[Words] = []
+        parts = np.array_split(np.arange(len(chunk)), len(self.workers))
+        spans = [(int(part[0]), int(part[-1]) + 1) for part in parts if len(part)]
+        missed = []
+        while spans:
+            room = self._room()
+            used = self.workers[: len(spans)]
+            for worker in used:
+                worker.reserve(max(4 * room, 1 << 16))
+            jobs = [
+                self._pool.submit(self._expand_span, worker, chunk, span, which, room, False)
+                for worker, span in zip(used, spans, strict=True)
+            ]
+            stops = [job.result() for job in jobs]
+            for worker in used:
+                missed.append(worker.take_missed())
+                found += self._insert(worker, which)
+            spans = [(stop, end) for stop, (_, end) in zip(stops, spans, strict=True) if stop < end]
+        rest = chunk[np.concatenate(missed)] if missed else chunk[:0]
+        while len(rest):
+            rest = self._fill(np.ascontiguousarray(rest), which, found)
+        return found
+
+    def _fill(self, keys: Words, which: int, found: list[Words]) -> Words:
+        """Expand one after the other, filling the tables; returns what must be tried again."""
+        worker = self.workers[0]
+        worker.reserve(max(4 * self._room(), 1 << 16))
+        missed = []
+        first = 0
+        while first < len(keys):
+            self.tables.make_room()
+            span = (first, len(keys))
+            first = self._expand_span(worker, keys, span, which, self._room(), True)
+            missed.append(keys[worker.take_missed()])
+            found += self._insert(worker, which)
+        self.tables.answer()
+        return np.concatenate(missed)
+
+    def _expand_span(
+        self, worker: Worker, keys: Words, span: tuple[int, int], which: int, room: int, fill: bool
+    ) -> int:
+        return int(
+            k.expand(
+                self.tables.address, worker.address, keys.ctypes.data, *span, which, room, fill
+            )
+        )
+
+    def _insert(self, worker: Worker, which: int) -> list[Words]:
+        """Visit a worker's records; returns the keys that are new."""
+        tables = self.tables
+        count = int(worker.x[k.X_OUT_COUNT])
+        if which == k.MOVES:
+            self.moves += int(worker.x[k.X_MOVES])
+            steps = worker.x[k.X_MOVES if self.reductions.saturation else k.X_STEPS]
+            self.progress.transitions += int(steps)
+        worker.x[k.X_STEPS] = worker.x[k.X_MOVES] = 0
+        if not count:
+            return []
+        tables.make_room(extra_pairs=count * len(tables.processes))
+        tables.make_visited_room(count)
+        news = np.empty(count, np.int64)
+        found = k.insert(
+            tables.address, worker.address, news.ctypes.data,
+            self.fired.ctypes.data, self.fresh.ctypes.data,
+        )  # fmt: skip
+        worker.x[k.X_OUT_COUNT] = 0
+        return [news[:found].copy()]
+
+    def key_of(self, vector: Words, *, visit: bool) -> int:
+        """The key of a vector, settled and made canonical; if ``visit``, -1 if it is not new."""
+        leaves = self.leaves_of_vector(vector)
+        tables = self.tables
+        tables.make_room(extra_pairs=len(leaves))
+        tables.make_visited_room(1)
+        key = int(k.fold(tables.address, leaves.ctypes.data, len(leaves)))
+        if visit and not k.visit(tables.address, key):
+            return -1
+        return key
+
+    def leaves_of_vector(self, vector: Words) -> Words:
+        """The leaves of a vector, settled and made canonical."""
+        worker = self.workers[0]
+        while True:
+            worker.vector(k.X_TO)[:] = vector
+            worker.x[k.X_OUT_COUNT] = 0
+            done = k.enter(self.tables.address, worker.address, True)
+            records = worker.records()[: 1 if done else 0].copy()
+            worker.x[k.X_OUT_COUNT] = 0
+            self.tables.answer()
+            if done:
+                return np.ascontiguousarray(records[0, : len(self.tables.processes) + 1])
+
+    def vectors(self, keys: Words) -> Words:
+        """The vectors of many keys, one a row."""
+        out = np.empty((len(keys), self.tables.width), np.int64)
+        ordered = np.ascontiguousarray(keys)
+        k.unfold_all(self.tables.address, ordered.ctypes.data, len(keys), out.ctypes.data)
+        return out
+
+    # --- What it ends with ----------------------------------------------------------------------
+
+    def _first_violation(self, complete: int) -> tuple[Violation, int] | None:
+        """The violation of least depth, if none of less depth can still be found."""
+        order = list(self.tallies)
+        candidates = []
+        for violation in self.judge.violations:
+            at = self.locate(violation)
+            if at is not None:
+                depth = at[0].depth + violation.moves
+                if depth <= complete:
+                    candidates.append((depth, order.index(violation.property.name), at[1], violation))
+        if not candidates:
+            return None
+        depth, _, _, violation = min(candidates, key=lambda c: c[:3])
+        return violation, depth
+
+    def locate(self, violation: Violation) -> tuple[Generation, int] | None:
+        """The first generation, and the position in it, of a state with the violating values."""
+        for generation in self.generations:
+            keys = self.keys(generation)
+            for first in range(0, len(keys), 1 << 16):
+                part = self.vectors(keys[first : first + (1 << 16)])
+                hit = self._hits(violation, part)
+                if hit.any():
+                    return generation, first + int(np.argmax(hit))
+        return None
+
+    def _hits(self, violation: Violation, vectors: Words) -> np.ndarray[Any, Any]:
+        """Which of these states have the violating values, perhaps renamed."""
+        hit = np.zeros(len(vectors), bool)
+        for number in range(len(self.tables.renamings)):
+            hit |= self._hits_renamed(violation, vectors, number)
+        return hit
+
+    def _hits_renamed(
+        self, violation: Violation, vectors: Words, number: int
+    ) -> np.ndarray[Any, Any]:
+        tables = self.tables
+        n = len(tables.processes)
+        hit = np.ones(len(vectors), bool)
+        for state in violation.states:
+            image = tables.renamed_state(state, number)
+            hit &= vectors[:, tables.process_of(image)] == image
+        for fact in violation.facts:
+            hit &= self._contains(vectors[:, -1], tables.renamed_token(fact, number))
+        message = violation.cause.message if violation.cause else None
+        if message is not None:
+            source, target = tables.channel_of(tables.renamed_token(message, number))
+            column = vectors[:, n + tables.channels.index((source, target))]
+            hit &= self._contains(column, tables.renamed_token(message, number))
+        if violation.mask and hit.any():
+            relation = violation.property.over[-1].relation  # type: ignore[union-attr]
+            subject = (
+                tables.state(tables.renamed_state(violation.states[0], number))
+                if violation.states
+                else self.judge.fact(tables.renamed_token(violation.facts[0], number))
+            )
+            names = tables.renamings[number]
+            wanted = {names[p] for p in range(n) if violation.mask >> p & 1}
+            for i in np.flatnonzero(hit):
+                held = {
+                    p for p in range(n) if relation(subject, tables.state(int(vectors[i, p])))
+                }
+                hit[i] = held == wanted
+        return hit
+
+    def _contains(self, sets: Words, token: int) -> np.ndarray[Any, Any]:
+        distinct, inverse = np.unique(sets, return_inverse=True)
+        has = np.array([token in self.tables.tokens_of(int(s)) for s in distinct])
+        return has[inverse]
+
+    def _verified(self) -> Exploration:
+        """The end is reached: are the reductions sound?"""
+        if self.reductions.symmetry:
+            self.side_conditions["symmetry"] = self.tables.equivariance_evaluations
+        if self.reductions.obsolete:
+            check = RelevanceCheck(self.tables)
+            failure = next(check.failures(), None)
+            self.side_conditions["obsolete"] = check.pairs
+            if failure:
+                return self._ended("refuted", failure=failure)
+        return self._ended("exhausted")
+
+    def _ended(self, result: str, **more: Any) -> Exploration:  # noqa: ANN401
+        return Exploration(
+            result=result,
+            states=int(self.tables.w[k.W_VISITED_COUNT]),
+            transitions=self.progress.transitions,
+            moves=self.moves,
+            depth=self.progress.depth,
+            side_conditions=self.side_conditions,
+            **more,
+        )
+
+
+def peak_memory_bytes() -> int:
+    """The most memory this process has ever had."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024

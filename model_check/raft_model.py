@@ -1,0 +1,282 @@
+"""Raft as a model: the rules of ``spec``, cut down to finite bounds. All of Raft that is known here.
+
+Every bound is local to one server or to the clients, so that the system stays monotone; what each
+one hides is said in ``Bounds.sentences``, which every run prints first.
+"""
+
+from __future__ import annotations
+
+import typing
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields, is_dataclass, replace
+from types import UnionType
+from typing import Annotated, Any, get_args, get_origin, get_type_hints
+
+from model_check.model import (
+    AllWhere,
+    AnyFact,
+    AnyState,
+    AnyStep,
+    Model,
+    Outcome,
+    Property,
+    Quantifier,
+    Witness,
+    show,
+)
+from spec.cluster import Committed, Elected, Fact, facts, initial_server
+from spec.events import (
+    ClientRequest,
+    Effects,
+    ElectionTimeout,
+    Event,
+    HeartbeatTimeout,
+    Receive,
+    Restart,
+    Send,
+)
+from spec.invariants import PROPERTIES, WITNESSES, Claim
+from spec.log import last_index
+from spec.messages import Message
+from spec.raft import PAPER, SERVER, Options, step
+from spec.relevance import is_obsolete, representative
+from spec.state import Command, Entry, IndexOf, Leader, Log, NoOp, Server, ServerId
+
+PROFILES = {"paper": PAPER, "server": SERVER}
+Step = Callable[[Options, Server, Event], tuple[Server, Effects]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bounds:
+    """How large a cluster, how high the terms and how long the logs that are explored."""
+
+    servers: int
+    terms: int
+    log_length: int
+
+    def sentences(self) -> tuple[str, ...]:
+        """Each bound, and what it hides."""
+        return (
+            f"servers {self.servers}: hides what only shows in other, above all larger, clusters",
+            f"terms 0 to {self.terms}: a server in term {self.terms} starts no election; hides "
+            "what needs more elections in a row",
+            f"log length {self.log_length}: a leader whose log is full takes no command and no "
+            "no-op, yet is elected and replicates; hides what needs longer logs",
+        )
+
+    def reach(self, claim: Claim) -> bool:
+        """Are these bounds large enough for a witness to show?"""
+        needs = claim.needs
+        return needs is None or (
+            self.servers >= needs.servers
+            and self.terms >= needs.terms
+            and self.log_length >= needs.log_length
+        )
+
+
+class RaftModel(Model[Server, Message, Event, Fact]):
+    """A cluster of ``bounds.servers`` servers that all run ``step`` with the same options."""
+
+    def __init__(self, bounds: Bounds, profile: str = "paper", rules: Step = step) -> None:
+        """Explore ``rules`` (those of ``spec``, or a sabotage of them) under a profile."""
+        self.name = f"Raft, {profile} profile"
+        self.bounds = bounds
+        self.options = PROFILES[profile]
+        self.rules = rules
+        self.processes = tuple(range(1, bounds.servers + 1))
+
+    def initial_states(self) -> Sequence[tuple[Server, ...]]:
+        """All servers start for the first time."""
+        ids = [ServerId(p) for p in self.processes]
+        return [tuple(initial_server(i, ids) for i in ids)]
+
+    def actions(self, process: int, state: Server) -> Sequence[Event]:
+        """Timeouts and crashes at any time; commands while the leader's log has room.
+
+        A command carries the term and index of its creation, so that a copy in a wrong place shows.
+        """
+        offered: list[Event] = [Restart()]
+        match state.role:
+            case Leader():
+                offered.append(HeartbeatTimeout())
+                if last_index(state.log) < self.bounds.log_length:
+                    made = f"{state.current_term}.{last_index(state.log) + 1}".encode()
+                    offered.append(ClientRequest(commands=(Command(data=made),)))
+            case _:
+                offered.append(HeartbeatTimeout())
+                if state.current_term < self.bounds.terms:
+                    offered.append(ElectionTimeout())
+        return offered
+
+    def act(self, process: int, state: Server, action: Event) -> Outcome[Server, Message, Fact]:
+        """An event of the server's own."""
+        # The bound refuses the no-op of a leader whose log is full, not its election.
+        full = last_index(state.log) >= self.bounds.log_length
+        options = replace(self.options, no_op=False) if full else self.options
+        after, effects = self.rules(options, state, action)
+        return Outcome(
+            state=after,
+            sends=tuple((e.to, e.message) for e in effects if isinstance(e, Send)),
+            facts=facts(state, after, effects),
+            step=(state, action, after, effects),
+        )
+
+    def deliver(
+        self, process: int, state: Server, source: int, message: Message
+    ) -> Outcome[Server, Message, Fact]:
+        """A message arrives."""
+        return self.act(process, state, Receive(source=ServerId(source), message=message))
+
+    def properties(self) -> Sequence[Property]:
+        """The claims of ``spec.invariants``."""
+        return [
+            Property(
+                name=claim.name,
+                over=quantifiers(claim),
+                predicate=claim.predicate,
+                title=claim.title,
+                sentence=_first_paragraph(claim),
+            )
+            for claim in PROPERTIES
+        ]
+
+    def witnesses(self) -> Sequence[Witness]:
+        """The witnesses of ``spec.invariants``."""
+        return [
+            Witness(
+                name=claim.name,
+                over=quantifiers(claim),
+                predicate=claim.predicate,
+                title=claim.title,
+                sentence=_first_paragraph(claim),
+                expected=self.bounds.reach(claim),
+            )
+            for claim in WITNESSES
+        ]
+
+    def interchangeable(self) -> Sequence[Sequence[int]]:
+        """No rule of Raft looks at who a server is."""
+        return [self.processes]
+
+    def rename_state(self, renaming: Mapping[int, int], state: Server) -> Server:
+        """Rename every server id, wherever the types say that there is one."""
+        return typing.cast(Server, _rename(renaming, Server, state))
+
+    def rename_message(self, renaming: Mapping[int, int], message: Message) -> Message:
+        """Rename every server id in a message."""
+        return typing.cast(Message, _rename(renaming, type(message), message))
+
+    def rename_fact(self, renaming: Mapping[int, int], fact: Fact) -> Fact:
+        """Rename every server id in a fact."""
+        return typing.cast(Fact, _rename(renaming, type(fact), fact))
+
+    def is_obsolete(self, process: int, state: Server, source: int, message: Message) -> bool:
+        """As ``spec.relevance`` claims."""
+        return is_obsolete(state, ServerId(source), message)
+
+    def representative(
+        self, process: int, state: Server, source: int, message: Message
+    ) -> Message:
+        """As ``spec.relevance`` claims."""
+        return representative(state, ServerId(source), message)
+
+    def kinds(self) -> Sequence[str]:
+        """Every event and every message."""
+        events = [e.__name__ for e in get_args(Event) if e is not Receive]
+        return [*events, *(f"Receive {m.__name__}" for m in get_args(Message))]
+
+    def kind_of_message(self, message: Message) -> str:
+        """Counted by the message's type."""
+        return f"Receive {type(message).__name__}"
+
+    def show(self, value: object) -> str:
+        """Logs and tables in short: ``[t1:1.1 t2:no-op]``, ``{2: 1, 3: 0}``."""
+        match value:
+            case Log(entries=entries):
+                return "[" + " ".join(map(self.show, entries)) + "]"
+            case Entry(term=term, payload=NoOp()):
+                return f"t{term}:no-op"
+            case Entry(term=term, payload=Command(data=data)):
+                return f"t{term}:{data.decode()}"
+            case IndexOf():
+                return "{" + ", ".join(f"{i}: {index}" for i, index in value.items()) + "}"
+            case tuple() if value and all(isinstance(e, Entry) for e in value):
+                return "[" + " ".join(map(self.show, value)) + "]"
+            case _ if is_dataclass(value) and not isinstance(value, type):
+                inner = ", ".join(
+                    f"{f.name}={self.show(getattr(value, f.name))}" for f in fields(value)
+                )
+                return f"{type(value).__name__}({inner})" if inner else type(value).__name__
+            case _:
+                return show(value)
+
+
+def quantifiers(claim: Claim) -> tuple[Quantifier, ...]:
+    """What a claim's signature quantifies over."""
+    hints = get_type_hints(claim.predicate, include_extras=True)
+    hints.pop("return")
+    if "event" in hints:
+        return (AnyStep(),)
+    found: list[Quantifier] = []
+    for hint in hints.values():
+        if hint is Server:
+            found.append(AnyState())
+        elif hint in (Elected, Committed):
+            found.append(AnyFact(hint))
+        elif get_origin(hint) is Annotated:
+            found.append(AllWhere(hint.__metadata__[0]))
+        else:
+            raise TypeError(f"{claim.name}: cannot quantify over {hint}")
+    return tuple(found)
+
+
+def _first_paragraph(claim: Claim) -> str:
+    text = (claim.predicate.__doc__ or "").split("\n\n")[0]
+    return " ".join(text.split())
+
+
+def _rename(renaming: Mapping[int, int], kind: Any, value: Any) -> Any:
+    """Rename every ``ServerId`` in ``value``, whose declared type is ``kind``."""
+    rename = _renamer(kind)
+    return value if rename is None else rename(renaming, value)
+
+
+_RENAMERS: dict[Any, Callable[[Mapping[int, int], Any], Any] | None] = {}
+
+
+def _renamer(kind: Any) -> Callable[[Mapping[int, int], Any], Any] | None:
+    """How to rename a value of this type, or ``None`` if no server id can be in it."""
+    if kind not in _RENAMERS:
+        _RENAMERS[kind] = _make_renamer(kind)
+    return _RENAMERS[kind]
+
+
+def _make_renamer(kind: Any) -> Callable[[Mapping[int, int], Any], Any] | None:
+    if kind is ServerId:
+        return lambda renaming, value: renaming[value]
+    if kind is IndexOf:
+        return lambda renaming, value: IndexOf.of({renaming[i]: n for i, n in value.items()})
+    if is_dataclass(kind):
+        hints = get_type_hints(kind, include_extras=True)
+        parts = [(f.name, _renamer(hints[f.name])) for f in fields(kind)]
+        affected = [(name, rename) for name, rename in parts if rename is not None]
+        if not affected:
+            return None
+        return lambda renaming, value: replace(
+            value, **{name: rename(renaming, getattr(value, name)) for name, rename in affected}
+        )
+    arguments = get_args(kind)
+    if get_origin(kind) in (UnionType, typing.Union):
+        some = [option for option in arguments if option is not type(None)]
+        if all(_renamer(option) is None for option in some):
+            return None
+        if len(some) == 1:
+            return lambda renaming, value: (
+                None if value is None else _rename(renaming, some[0], value)
+            )
+        return lambda renaming, value: _rename(renaming, type(value), value)
+    if get_origin(kind) is frozenset and ServerId in arguments:
+        return lambda renaming, value: frozenset(renaming[i] for i in value)
+    if get_origin(kind) is tuple and _renamer(arguments[0]) is not None:
+        return lambda renaming, value: tuple(_rename(renaming, arguments[0], v) for v in value)
+    return None

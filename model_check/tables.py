@@ -1,0 +1,623 @@
+"""Interning and memo tables: the only place that calls the model's transition functions.
+
+Process states, messages and facts become small integers here; what one step does, and which
+messages can still matter, is computed once for each distinct (state, message) and then read by the
+compiled loop. With symmetry, everything is interned together with all its renamings, and every
+renaming of a step is evaluated too and compared: the symmetry is verified, never assumed.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic
+
+import numpy as np
+import numpy.typing as npt
+
+from model_check import kernel as k
+from model_check.model import Action, Fact, Message, Model, ModelError, Outcome, State
+
+Words = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Reductions:
+    """Which reductions are in force; see ``proofs.md`` for why each is sound."""
+
+    saturation: bool = True
+    obsolete: bool = True
+    symmetry: bool = True
+
+    NAMES = ("saturation", "obsolete", "symmetry")
+
+    def __str__(self) -> str:
+        """The names of those in force, as on the command line."""
+        names = [name for name in self.NAMES if getattr(self, name)]
+        return "full" if len(names) == 3 else ",".join(names) or "none"
+
+    def without(self, name: str) -> Reductions:
+        """These reductions but one."""
+        return Reductions(**{n: getattr(self, n) and n != name for n in self.NAMES})
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What a step does, in numbers: the state after, the kind of step, the tokens it adds."""
+
+    after: int
+    kind: int
+    sends: tuple[int, ...]
+    facts: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Cause(Generic[Message, Action]):
+    """Why a process takes a step: a message token, or the number of one of its actions."""
+
+    message: int | None = None
+    action: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SideConditionFailure:
+    """A claim of the model on which a reduction rests, and a state in which it is false."""
+
+    reduction: str
+    claim: str
+    state: int
+    message: int | None = None
+
+
+class Map:
+    """A growable hash map of the kernel: non-negative words to words."""
+
+    def __init__(self, size: int = 1 << 10) -> None:
+        """Make an empty map."""
+        self.words = _empty_map(size)
+
+    @property
+    def address(self) -> int:
+        """Where the kernel finds it; changes when it grows."""
+        return self.words.ctypes.data
+
+    @property
+    def count(self) -> int:
+        """How many keys it has."""
+        return int(self.words[1])
+
+    def make_room(self, extra: int) -> None:
+        """Grow so that ``extra`` more keys fit and still half of it is empty."""
+        size = int(self.words[0]) + 1
+        if (self.count + extra) * 2 <= size:
+            return
+        while (self.count + extra) * 2 > size:
+            size *= 2
+        grown = _empty_map(size)
+        k.map_copy(self.address, grown.ctypes.data)
+        self.words = grown
+
+    def put(self, key: int, value: int) -> None:
+        """Set a value."""
+        self.make_room(1)
+        k.map_put(self.address, key, value)
+
+
+def _empty_map(size: int) -> Words:
+    words = np.zeros(2 + 2 * size, np.int64)
+    words[0] = size - 1
+    return words
+
+
+MAP_SLOTS = (k.W_STEPS, k.W_KEPT, k.W_ROWS, k.W_UNIONS, k.W_PRUNED, k.W_RENAMED, k.W_PAIRS)
+
+StepObserver = Callable[[int, Cause[Any, Any], Outcome[Any, Any, Any] | None, str, bool], None]
+
+
+class Tables(Generic[State, Message, Action, Fact]):
+    """All tables of one exploration, and the memory that the kernel works on."""
+
+    def __init__(
+        self,
+        model: Model[State, Message, Action, Fact],
+        reductions: Reductions,
+        observe: StepObserver,
+        *,
+        with_facts: bool = True,
+    ) -> None:
+        """``observe(state, cause, outcome, error, again)`` is called for every step evaluated.
+
+        ``outcome`` is ``None`` if the step raised ``error``; ``again`` marks evaluations that
+        only verify a renaming.
+        """
+        self.model = model
+        self.reductions = reductions
+        self.observe = observe
+        self.with_facts = with_facts
+        self.evaluations = 0
+        self.equivariance_evaluations = 0
+        self.failures: list[SideConditionFailure] = []
+        self.processes = tuple(model.processes)
+        self.position = {process: i for i, process in enumerate(self.processes)}
+        self.states: list[tuple[int, State]] = []
+        self.tokens: list[tuple[int, int, Message] | tuple[Fact]] = []
+        self.kinds: list[str] = []
+        self.local: dict[int, tuple[tuple[Action, Entry], ...]] = {}
+        self.steps: dict[tuple[int, int], Entry] = {}
+        self.kept: dict[tuple[int, int], int] = {}
+        self._state_ids: dict[tuple[int, State], int] = {}
+        self._token_ids: dict[Hashable, int] = {}
+        self._kind_ids: dict[str, int] = {}
+        self.channel_tokens: dict[tuple[int, int], int] = {}
+        self.most_actions = 0
+        self._arrays: dict[int, Words] = {}
+        self._maps: dict[int, Map] = {}
+        self.w = np.zeros(k.W_SLOTS, np.int64)
+        self._lay_out()
+
+    # --- Memory ---------------------------------------------------------------------------------
+
+    @property
+    def address(self) -> int:
+        """The kernel's shared block."""
+        return self.w.ctypes.data
+
+    def _place(self, slot: int, array: Words) -> None:
+        self._arrays[slot] = array
+        self.w[slot] = array.ctypes.data
+
+    def _lay_out(self) -> None:
+        n = len(self.processes)
+        self.channels = [(q, p) for q in range(n) for p in range(n) if p != q]
+        self.width = n + len(self.channels) + 1
+        self.renamings = self._group() if self.reductions.symmetry else [tuple(range(n))]
+        number = {renaming: i for i, renaming in enumerate(self.renamings)}
+        self._compose = np.array(
+            [[number[tuple(b[a[p]] for p in range(n))] for b in self.renamings] for a in self.renamings]
+        )
+        self.w[k.W_PROCESSES] = n
+        self.w[k.W_CHANNELS] = len(self.channels)
+        self.w[k.W_RENAMINGS] = len(self.renamings)
+        self.w[k.W_PRUNES] = self.reductions.obsolete
+        self.w[k.W_SATURATES] = self.reductions.saturation
+        channel_of = np.full(n * n, -1, np.int64)
+        for i, (q, p) in enumerate(self.channels):
+            channel_of[q * n + p] = i
+        self._place(k.W_CHANNEL_OF, channel_of)
+        self._place(k.W_SOURCE_OF, np.array([q for q, _ in self.channels] or [0], np.int64))
+        self._place(k.W_TARGET_OF, np.array([p for _, p in self.channels] or [0], np.int64))
+        self._place(k.W_RENAME_PROCESS, np.array(self.renamings, np.int64).reshape(-1))
+        self._place(k.W_LOCAL, np.full(1 << 10, k.MISS, np.int64))
+        self._place(k.W_RENAME_STATE, np.zeros((1 << 10) * len(self.renamings), np.int64))
+        self._place(k.W_RENAME_TOKEN, np.zeros((1 << 10) * len(self.renamings), np.int64))
+        self._place(k.W_PAIR_KEYS, np.zeros(1 << 16, np.int64))
+        self._place(k.W_ARENA, np.zeros(1 << 20, np.int64))
+        self.w[k.W_ARENA_CAPACITY] = 1 << 20
+        self._place(k.W_SETS, np.zeros(1 << 15, np.int64))
+        self.w[k.W_SET_CAPACITY] = 1 << 15
+        self._place(k.W_SET_INDEX, np.zeros(1 << 16, np.int64))
+        self.w[k.W_SET_MASK] = (1 << 16) - 1
+        self.w[k.W_SET_COUNT] = 1  # the empty set is number 0, a zero word at place 0
+        self.w[k.W_ARENA_TOP] = 1
+        self._place(k.W_QUESTIONS, np.zeros(3 << 14, np.int64))
+        self.w[k.W_QUESTION_CAPACITY] = 1 << 14
+        self._place(k.W_VISITED, np.zeros(1 << 16, np.int64))
+        self.w[k.W_VISITED_MASK] = (1 << 16) - 1
+        self._tokens_buffer = np.zeros(k.LARGEST_SET, np.int64)
+        for slot in MAP_SLOTS:
+            self._maps[slot] = Map(1 << 16)
+            self.w[slot] = self._maps[slot].address
+
+    def _group(self) -> list[tuple[int, ...]]:
+        """All renamings of interchangeable processes, as tuples of positions; identity first."""
+        n = len(self.processes)
+        choices = []
+        for group in self.model.interchangeable():
+            places = [self.position[process] for process in group]
+            choices.append([dict(zip(places, p, strict=True)) for p in itertools.permutations(places)])
+        renamings = []
+        for combination in itertools.product(*choices):
+            mapping = {place: to for part in combination for place, to in part.items()}
+            renamings.append(tuple(mapping.get(p, p) for p in range(n)))
+        return sorted(renamings)
+
+    def make_room(self, extra_pairs: int = 0) -> None:
+        """Grow every table that is more than half full."""
+        for slot, table in self._maps.items():
+            table.make_room(extra_pairs if slot == k.W_PAIRS else 0)
+            self.w[slot] = table.address
+        pairs = (int(self._maps[k.W_PAIRS].words[0]) + 1) // 4 * 3 + 1
+        self._extend(k.W_PAIR_KEYS, pairs, 1)
+        if self.w[k.W_ARENA_TOP] * 2 > self.w[k.W_ARENA_CAPACITY]:
+            self._extend(k.W_ARENA, int(self.w[k.W_ARENA_CAPACITY]) * 2, 1)
+            self.w[k.W_ARENA_CAPACITY] *= 2
+        if self.w[k.W_SET_COUNT] * 2 > self.w[k.W_SET_CAPACITY]:
+            capacity = int(self.w[k.W_SET_CAPACITY]) * 2
+            self._extend(k.W_SETS, capacity, 1)
+            self.w[k.W_SET_CAPACITY] = capacity
+            self._place(k.W_SET_INDEX, np.zeros(capacity * 2, np.int64))
+            self.w[k.W_SET_MASK] = capacity * 2 - 1
+            k.reindex_sets(self.address)
+
+    def make_visited_room(self, extra: int) -> None:
+        """Let ``extra`` more keys fit into the visited set, filled to three quarters at most."""
+        size = int(self.w[k.W_VISITED_MASK]) + 1
+        needed = int(self.w[k.W_VISITED_COUNT]) + extra
+        if needed * 4 <= size * 3:
+            return
+        old, old_mask = self._arrays[k.W_VISITED], size - 1
+        while needed * 4 > size * 3:
+            size *= 2
+        self._place(k.W_VISITED, np.zeros(size, np.int64))
+        self.w[k.W_VISITED_MASK] = size - 1
+        self.w[k.W_VISITED_COUNT] = 0
+        k.revisit(old.ctypes.data, old_mask, self.address)
+
+    def _extend(self, slot: int, count: int, row: int, fill: int = 0) -> None:
+        """Let the array at ``slot`` have at least ``count`` rows."""
+        old = self._arrays[slot]
+        if len(old) >= count * row:
+            return
+        grown = np.full(max(count * row, 2 * len(old)), fill, np.int64)
+        grown[: len(old)] = old
+        self._place(slot, grown)
+
+    @property
+    def memory(self) -> int:
+        """Bytes held by the tables and the visited set."""
+        return sum(a.nbytes for a in self._arrays.values()) + sum(
+            m.words.nbytes for m in self._maps.values()
+        )
+
+    # --- Interning ------------------------------------------------------------------------------
+
+    def renaming(self, number: int) -> dict[int, int]:
+        """A renaming as a table from process id to process id."""
+        return {
+            self.processes[p]: self.processes[to] for p, to in enumerate(self.renamings[number])
+        }
+
+    def state_id(self, position: int, state: State) -> int:
+        """The number of a process's state; its renamings get theirs at the same time."""
+        try:
+            known = self._state_ids.get((position, state))
+        except TypeError as error:
+            raise ModelError(f"a state is not hashable ({error}): {state!r}") from None
+        if known is not None:
+            return known
+        images = []
+        for number, renaming in enumerate(self.renamings):
+            image = (renaming[position], self._renamed(self.model.rename_state, number, state))
+            if image not in self._state_ids:
+                self._state_ids[image] = len(self.states)
+                self.states.append(image)
+            images.append(self._state_ids[image])
+        self._extend(k.W_LOCAL, len(self.states), 1, k.MISS)
+        self._note_images(k.W_RENAME_STATE, images, len(self.states))
+        return self._state_ids[position, state]
+
+    def _renamed(self, rename: Callable[[dict[int, int], Any], Any], number: int, value: Any) -> Any:
+        return rename(self.renaming(number), value) if number else value
+
+    def _note_images(self, slot: int, images: Sequence[int], count: int) -> None:
+        """Note the renamings of a whole orbit: renaming image ``a`` by ``b`` is renaming by b∘a."""
+        g = len(self.renamings)
+        self._extend(slot, count, g)
+        orbit = np.array(images)
+        table = self._arrays[slot]
+        table[: len(table) // g * g].reshape(-1, g)[orbit] = orbit[self._compose]
+
+    def message_id(self, source: int, target: int, message: Message) -> int:
+        """The token of a message on the channel between two positions."""
+        key = (source, target, message)
+        try:
+            known = self._token_ids.get(key)
+        except TypeError as error:
+            raise ModelError(f"a message is not hashable ({error}): {message!r}") from None
+        if known is not None:
+            return known
+        images = []
+        for number, renaming in enumerate(self.renamings):
+            image = (
+                renaming[source],
+                renaming[target],
+                self._renamed(self.model.rename_message, number, message),
+            )
+            if image not in self._token_ids:
+                self._token_ids[image] = len(self.tokens)
+                self.tokens.append(image)
+                channel = image[:2]
+                self.channel_tokens[channel] = self.channel_tokens.get(channel, 0) + 1
+                if self.channel_tokens[channel] >= k.LARGEST_SET:
+                    raise ModelError(f"more than {k.LARGEST_SET} different messages on one channel")
+            images.append(self._token_ids[image])
+        self._note_images(k.W_RENAME_TOKEN, images, len(self.tokens))
+        return self._token_ids[key]
+
+    def fact_id(self, fact: Fact) -> int:
+        """The token of a fact."""
+        known = self._token_ids.get((fact,))
+        if known is not None:
+            return known
+        images = []
+        for number in range(len(self.renamings)):
+            image = (self._renamed(self.model.rename_fact, number, fact),)
+            if image not in self._token_ids:
+                self._token_ids[image] = len(self.tokens)
+                self.tokens.append(image)
+            images.append(self._token_ids[image])
+        self._note_images(k.W_RENAME_TOKEN, images, len(self.tokens))
+        return self._token_ids[(fact,)]
+
+    def renamed_state(self, state: int, number: int) -> int:
+        """The number of a renamed state."""
+        return int(self._arrays[k.W_RENAME_STATE][state * len(self.renamings) + number])
+
+    def renamed_token(self, token: int, number: int) -> int:
+        """The token of a renamed message or fact."""
+        return int(self._arrays[k.W_RENAME_TOKEN][token * len(self.renamings) + number])
+
+    def state(self, number: int) -> State:
+        """The process state with this number."""
+        return self.states[number][1]
+
+    def process_of(self, number: int) -> int:
+        """The position of the process whose state has this number."""
+        return self.states[number][0]
+
+    def set_id(self, tokens: Sequence[int]) -> int:
+        """The number of a set of tokens."""
+        ordered = sorted(set(tokens))
+        if len(ordered) >= k.LARGEST_SET:
+            raise ModelError(f"a step adds more than {k.LARGEST_SET} messages or facts")
+        self._tokens_buffer[: len(ordered)] = ordered
+        while True:
+            number = k.intern_set(self.address, self._tokens_buffer.ctypes.data, len(ordered), True)
+            if number != k.MISS:
+                return int(number)
+            self.make_room()
+
+    def tokens_of(self, set_number: int) -> tuple[int, ...]:
+        """The tokens of a set, ascending."""
+        if set_number == 0:
+            return ()
+        arena = self._arrays[k.W_ARENA]
+        at = int(self._arrays[k.W_SETS][set_number])
+        return tuple(int(token) for token in arena[at + 1 : at + 1 + int(arena[at])])
+
+    # --- Answers to the kernel's questions ------------------------------------------------------
+
+    def answer(self) -> int:
+        """Answer what the kernel asked and make room; returns how many questions there were."""
+        count = int(self.w[k.W_QUESTION_COUNT])
+        questions = self._arrays[k.W_QUESTIONS][: 3 * count].reshape(-1, 3).tolist()
+        self.w[k.W_QUESTION_COUNT] = 0
+        for what, state, message in dict.fromkeys(map(tuple, questions)):
+            if what == k.ASK_STEP:
+                self.step(state, message)
+            elif what == k.ASK_KEPT:
+                self.keep(state, message)
+            else:
+                self.local_actions(state)
+        self.make_room()
+        return count
+
+    def keep(self, state: int, token: int) -> int:
+        """The message that stands for ``token`` in a channel to ``state``, or -1 for none."""
+        known = self.keep_quietly(state, token)
+        self._maps[k.W_KEPT].put(state << 32 | token, known + 1)
+        self.w[k.W_KEPT] = self._maps[k.W_KEPT].address
+        return known
+
+    def keep_quietly(self, state: int, token: int) -> int:
+        """The same, without telling the kernel."""
+        known = self.kept.get((state, token))
+        if known is None:
+            p, value = self.states[state]
+            source, message = self._message(token)
+            process, sender = self.processes[p], self.processes[source]
+            if self.model.is_obsolete(process, value, sender, message):
+                known = -1
+            else:
+                kept = self.model.representative(process, value, sender, message)
+                known = token if kept is message else self.message_id(source, p, kept)
+            self.kept[state, token] = known
+        return known
+
+    def channel_of(self, token: int) -> tuple[int, int]:
+        """The positions of the sender and the receiver of a message token."""
+        value = self.tokens[token]
+        assert len(value) == 3, "not a fact"
+        return value[0], value[1]
+
+    def run_delivery(self, state: int, token: int) -> Outcome[State, Message, Fact]:
+        """Deliver a message once more, leaving no trace in the tables."""
+        p, value = self.states[state]
+        source, message = self._message(token)
+        return self.model.deliver(self.processes[p], value, self.processes[source], message)
+
+    def state_images(self, number: int) -> Words:
+        """The renamings of all states, by their number."""
+        g = len(self.renamings)
+        return self._arrays[k.W_RENAME_STATE][number : len(self.states) * g : g]
+
+    def token_images(self, number: int) -> Words:
+        """The renamings of all tokens."""
+        g = len(self.renamings)
+        return self._arrays[k.W_RENAME_TOKEN][number : len(self.tokens) * g : g]
+
+    def _message(self, token: int) -> tuple[int, Message]:
+        """The position of the sender of a message token, and the message."""
+        value = self.tokens[token]
+        assert len(value) == 3, "not a fact"
+        return value[0], value[2]
+
+    def step(self, state: int, token: int) -> Entry:
+        """What delivering the message does, evaluated with all its renamings."""
+        known = self.steps.get((state, token))
+        if known is not None:
+            return known
+        first = self._deliver(state, token, again=False)
+        self._define(state, token, first)
+        for number in range(1, len(self.renamings)):
+            s, t = self.renamed_state(state, number), self.renamed_token(token, number)
+            if (s, t) in self.steps:
+                continue
+            image = self._deliver(s, t, again=True)
+            if image != self._renamed_entry(first, number):
+                self.failures.append(
+                    SideConditionFailure(
+                        reduction="symmetry",
+                        claim="the step is the same after renaming the processes",
+                        state=s,
+                        message=t,
+                    )
+                )
+            self._define(s, t, image)
+        return first
+
+    def _define(self, state: int, token: int, entry: Entry) -> None:
+        self.steps[state, token] = entry
+        self._maps[k.W_STEPS].put(state << 32 | token, self._write_entry(entry))
+        self.w[k.W_STEPS] = self._maps[k.W_STEPS].address
+
+    def _renamed_entry(self, entry: Entry, number: int) -> Entry:
+        return Entry(
+            after=self.renamed_state(entry.after, number),
+            kind=entry.kind,
+            sends=tuple(sorted(self.renamed_token(t, number) for t in entry.sends)),
+            facts=tuple(sorted(self.renamed_token(t, number) for t in entry.facts)),
+        )
+
+    def _deliver(self, state: int, token: int, *, again: bool) -> Entry:
+        p, value = self.states[state]
+        source, message = self._message(token)
+        process, sender = self.processes[p], self.processes[source]
+        return self._evaluate(
+            state,
+            Cause(message=token),
+            self.model.kind_of_message(message),
+            lambda: self.model.deliver(process, value, sender, message),
+            again=again,
+        )
+
+    def local_actions(self, state: int) -> tuple[tuple[Action, Entry], ...]:
+        """What the process may do by itself, evaluated with all renamings."""
+        known = self.local.get(state)
+        if known is not None:
+            return known
+        first = self._act(state, again=False)
+        for number in range(1, len(self.renamings)):
+            s = self.renamed_state(state, number)
+            if s in self.local:
+                continue
+            image = self._act(s, again=True)
+            expected = sorted((self._renamed_entry(e, number) for _, e in first), key=_entry_key)
+            if sorted((e for _, e in image), key=_entry_key) != expected:
+                self.failures.append(
+                    SideConditionFailure(
+                        reduction="symmetry",
+                        claim="the offered actions are the same after renaming the processes",
+                        state=s,
+                    )
+                )
+        return first
+
+    def _act(self, state: int, *, again: bool) -> tuple[tuple[Action, Entry], ...]:
+        p, value = self.states[state]
+        process = self.processes[p]
+        taken = []
+        for i, action in enumerate(self.model.actions(process, value)):
+            entry = self._evaluate(
+                state,
+                Cause(action=i),
+                self.model.kind_of_action(action),
+                lambda action=action: self.model.act(process, value, action),
+                again=again,
+            )
+            taken.append((action, entry))
+        self.local[state] = tuple(taken)
+        self.most_actions = max(self.most_actions, len(taken) * len(self.processes))
+        entries = np.array([self._write_entry(e) for _, e in taken] or [0], np.int64)
+        scratch = np.zeros(k.X_SLOTS, np.int64)
+        sums = np.zeros(len(self.processes), np.int64)
+        buffer = np.zeros(k.LARGEST_SET, np.int64)
+        scratch[k.X_SUMS], scratch[k.X_BUFFER] = sums.ctypes.data, buffer.ctypes.data
+        while True:
+            row = k.add_row(
+                self.address, scratch.ctypes.data, state, entries.ctypes.data, len(taken), True
+            )
+            if row != k.MISS:
+                break
+            self.make_room()
+        self._arrays[k.W_LOCAL][state] = row
+        return self.local[state]
+
+    def _evaluate(
+        self,
+        state: int,
+        cause: Cause[Message, Action],
+        kind: str,
+        run: Callable[[], Outcome[State, Message, Fact]],
+        *,
+        again: bool,
+    ) -> Entry:
+        if again:
+            self.equivariance_evaluations += 1
+        else:
+            self.evaluations += 1
+        kind_number = self._kind_ids.setdefault(kind, len(self._kind_ids))
+        if kind_number == len(self.kinds):
+            self.kinds.append(kind)
+        try:
+            outcome = run()
+        except ModelError:
+            raise
+        except Exception as error:  # noqa: BLE001  # whatever the model raises is a finding
+            self.observe(state, cause, None, f"{type(error).__name__}: {error}", again)
+            return Entry(after=state, kind=kind_number, sends=(), facts=())
+        if not isinstance(outcome, Outcome):
+            raise ModelError(f"a step must return an Outcome, not {type(outcome).__name__}")
+        # A sample of steps is evaluated twice: a step that is not a function shows at once.
+        if self.evaluations % 16 == 1 and not again and run() != outcome:
+            raise ModelError(f"a step is not a pure function: {kind} gives two different outcomes")
+        self.observe(state, cause, outcome, "", again)
+        return self._numbers(self.process_of(state), kind_number, outcome)
+
+    def _numbers(
+        self, position: int, kind: int, outcome: Outcome[State, Message, Fact]
+    ) -> Entry:
+        sends = []
+        facts = outcome.facts if self.with_facts else ()
+        for target, message in outcome.sends:
+            to = self.position.get(target)
+            if to is None or to == position:
+                raise ModelError(f"process {self.processes[position]} sends to process {target}")
+            sends.append(self.message_id(position, to, message))
+        return Entry(
+            after=self.state_id(position, outcome.state),
+            kind=kind,
+            sends=tuple(sorted(set(sends))),
+            facts=tuple(sorted({self.fact_id(fact) for fact in facts})),
+        )
+
+    def _write_entry(self, entry: Entry) -> int:
+        by_target: dict[int, list[int]] = {}
+        for token in entry.sends:
+            value = self.tokens[token]
+            assert len(value) == 3, "not a fact"
+            by_target.setdefault(value[1], []).append(token)
+        words = [entry.after, entry.kind, self.set_id(entry.facts), len(by_target)]
+        for target, tokens in sorted(by_target.items()):
+            words += [target, self.set_id(tokens)]
+        top = int(self.w[k.W_ARENA_TOP])
+        if top + len(words) > self.w[k.W_ARENA_CAPACITY]:
+            self.make_room()
+        self._arrays[k.W_ARENA][top : top + len(words)] = words
+        self.w[k.W_ARENA_TOP] = top + len(words)
+        return top
+
+
+def _entry_key(entry: Entry) -> tuple[int, int, tuple[int, ...], tuple[int, ...]]:
+    return entry.after, entry.kind, entry.sends, entry.facts
