@@ -17,7 +17,8 @@ import resource
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator
+import weakref
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
@@ -28,7 +29,7 @@ from model_check import kernel as k
 from model_check.judge import Judge, Tally, Violation
 from model_check.model import Model, ModelError
 from model_check.side_conditions import RelevanceCheck
-from model_check.tables import Reductions, SideConditionFailure, Tables, Words
+from model_check.tables import MOST_KINDS, Reductions, SideConditionFailure, Tables, Words
 
 CHUNK = 1 << 14
 """States expanded between two looks at limits and progress."""
@@ -171,11 +172,12 @@ class Search:
         self.workers = [Worker(n, channels) for _ in range(workers)]
         self.generations: list[Generation] = []
         self.progress = Progress()
-        self.fired = np.zeros(1 << 10, np.int64)
-        self.fresh = np.zeros(1 << 10, np.int64)
+        self.fired = np.zeros(MOST_KINDS, np.int64)
+        self.fresh = np.zeros(MOST_KINDS, np.int64)
         self.moves = 0
         self.side_conditions: dict[str, int] = {}
         self._file = tempfile.TemporaryFile()  # noqa: SIM115  # lives as long as the search
+        weakref.finalize(self, self._file.close)
         self._started = time.monotonic()
         self._pending: list[tuple[Violation, int]] = []
         self._located = 0
@@ -281,7 +283,7 @@ class Search:
         if limits.memory_bytes is not None and peak_memory_bytes() >= limits.memory_bytes:
             raise LimitReached(f"{limits.memory_bytes >> 20:,} MiB of memory (--max-memory)")
 
-    def _room(self) -> int:
+    def room(self) -> int:
         """More records than any one state can have successors."""
         tokens = max(self.tables.channel_tokens.values(), default=0)
         return len(self.tables.channels) * tokens + self.tables.most_actions + 1
@@ -292,12 +294,11 @@ class Search:
         spans = [(int(part[0]), int(part[-1]) + 1) for part in parts if len(part)]
         missed = []
         while spans:
-            room = self._room()
             used = self.workers[: len(spans)]
             for worker in used:
-                worker.reserve(max(4 * room, 1 << 16))
+                worker.reserve(max(4 * self.room(), 1 << 16))
             jobs = [
-                self._pool.submit(self._expand_span, worker, chunk, span, which, room, False)
+                self._pool.submit(self.expand_span, worker, chunk, span, which, fill=False)
                 for worker, span in zip(used, spans, strict=True)
             ]
             stops = [job.result() for job in jobs]
@@ -313,24 +314,31 @@ class Search:
     def _fill(self, keys: Words, which: int, found: list[Words]) -> Words:
         """Expand one after the other, filling the tables; returns what must be tried again."""
         worker = self.workers[0]
-        worker.reserve(max(4 * self._room(), 1 << 16))
+        worker.reserve(max(4 * self.room(), 1 << 16))
         missed = []
         first = 0
         while first < len(keys):
             self.tables.make_room()
             span = (first, len(keys))
-            first = self._expand_span(worker, keys, span, which, self._room(), True)
+            first = self.expand_span(worker, keys, span, which, fill=True)
             missed.append(keys[worker.take_missed()])
             found += self._insert(worker, which)
         self.tables.answer()
         return np.concatenate(missed)
 
-    def _expand_span(
-        self, worker: Worker, keys: Words, span: tuple[int, int], which: int, room: int, fill: bool
+    def expand_span(
+        self, worker: Worker, keys: Words, span: tuple[int, int], which: int, *, fill: bool
     ) -> int:
+        """Let a worker expand the states of a span; returns where it stopped."""
         return int(
             k.expand(
-                self.tables.address, worker.address, keys.ctypes.data, *span, which, room, fill
+                self.tables.address,
+                worker.address,
+                keys.ctypes.data,
+                *span,
+                which,
+                self.room(),
+                fill,
             )
         )
 
@@ -397,7 +405,9 @@ class Search:
             if at is not None:
                 depth = at[0].depth + violation.moves
                 if depth <= complete:
-                    candidates.append((depth, order.index(violation.property.name), at[1], violation))
+                    candidates.append(
+                        (depth, order.index(violation.property.name), at[1], violation)
+                    )
         if not candidates:
             return None
         depth, _, _, violation = min(candidates, key=lambda c: c[:3])
@@ -447,9 +457,7 @@ class Search:
             names = tables.renamings[number]
             wanted = {names[p] for p in range(n) if violation.mask >> p & 1}
             for i in np.flatnonzero(hit):
-                held = {
-                    p for p in range(n) if relation(subject, tables.state(int(vectors[i, p])))
-                }
+                held = {p for p in range(n) if relation(subject, tables.state(int(vectors[i, p])))}
                 hit[i] = held == wanted
         return hit
 
@@ -470,7 +478,7 @@ class Search:
                 return self._ended("refuted", failure=failure)
         return self._ended("exhausted")
 
-    def _ended(self, result: str, **more: Any) -> Exploration:  # noqa: ANN401
+    def _ended(self, result: str, **more: Any) -> Exploration:
         return Exploration(
             result=result,
             states=int(self.tables.w[k.W_VISITED_COUNT]),

@@ -15,10 +15,22 @@ from typing import Any
 import numpy as np
 
 from model_check import kernel as k
-from model_check.model import AllWhere, AnyFact, AnyState, AnyStep, Model, Outcome, Property, Witness
+from model_check.model import (
+    AllWhere,
+    AnyFact,
+    AnyState,
+    AnyStep,
+    Model,
+    ModelError,
+    Outcome,
+    Property,
+    Witness,
+)
 from model_check.tables import Cause, Map, SideConditionFailure, Tables, Words
 
 ROOM = 1 << 15
+MASK_BITS = 10
+"""Processes of which the kernel can form sets."""
 LOW = (1 << 32) - 1
 
 NO_EXCEPTION = Property(
@@ -78,6 +90,7 @@ class Judge:
     ) -> None:
         """Judge the properties named by ``only`` (all if empty), and all witnesses."""
         chosen = set(only)
+        self._processes = len(model.processes)
         everything = [NO_EXCEPTION, *model.properties()]
         named = [p for p in everything if not chosen or p.name in chosen or p is NO_EXCEPTION]
         judged = [*named, *model.witnesses()]
@@ -111,6 +124,8 @@ class Judge:
     def _relation(self, bit: int, claim: Property) -> _Relation:
         where, first = claim.over[-1], claim.over[0]
         assert isinstance(where, AllWhere)
+        if self._processes > MASK_BITS:
+            raise ModelError(f"{claim.name}: sets of more than {MASK_BITS} processes")
         assert isinstance(first, AnyFact)
         by_state = isinstance(claim.over[1], AnyState)
         return _Relation(claim, where, first.kind, by_state, bit)
@@ -125,7 +140,7 @@ class Judge:
 
     def _judge(self, tally: Tally, violation: Violation, arguments: tuple[object, ...]) -> None:
         """Evaluate one combination for the first time."""
-        verdict = tally.property.predicate(*arguments)
+        verdict = tally.property.verdict(*arguments)
         tally.checked += 1
         if isinstance(tally.property, Witness):
             if verdict:
@@ -167,9 +182,7 @@ class Judge:
             )
             self._judge(tally, violation, outcome.step)
 
-    def _combination(
-        self, tally: Tally, states: tuple[int, ...], facts: tuple[int, ...]
-    ) -> None:
+    def _combination(self, tally: Tally, states: tuple[int, ...], facts: tuple[int, ...]) -> None:
         """Judge a property of these states and facts once, and compare its renamings."""
         kinds = [q.kind for q in tally.property.over if isinstance(q, AnyFact)]
         values = [self.fact(f) for f in facts]
@@ -190,7 +203,7 @@ class Judge:
                 tuple(tables.renamed_token(f, renaming) for f in facts),
             )
             renamed = (*map(self.fact, image[1]), *map(tables.state, image[0]))
-            if tally.property.predicate(*renamed) != tally.property.predicate(*arguments):
+            if tally.property.verdict(*renamed) != tally.property.verdict(*arguments):
                 tables.failures.append(
                     SideConditionFailure(
                         reduction="symmetry",
@@ -300,7 +313,7 @@ class Judge:
             np.int64,
         )
         about = np.array(
-            [relation.bit, relation.by_state, bits.address, kinds.ctypes.data], np.int64
+            (relation.bit, int(relation.by_state), bits.address, kinds.ctypes.data), np.int64
         )
         found = np.zeros(ROOM, np.int64)
         position = 0

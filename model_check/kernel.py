@@ -19,18 +19,51 @@ that something was not there.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeVar
 
 from llvmlite import ir
 from numba import njit, types
 from numba.extending import intrinsic
 
-if TYPE_CHECKING:
+F = TypeVar("F", bound=Callable[..., object])
 
-    def compiled(function: Any) -> Any:
-        """For the type checker only."""
+if TYPE_CHECKING:  # numba has no type information; to Python these are functions of integers
+
+    def compiled(function: F) -> F:
+        """Compile a function of 64-bit integers; it runs without the interpreter's lock."""
+        return function
+
+    def peek(address: int, index: int) -> int:
+        """The 64-bit integer at ``address[index]``."""
+
+    def poke(address: int, index: int, value: int) -> None:
+        """Write ``value`` to ``address[index]``."""
+
 else:
     compiled = njit(nogil=True, cache=True)
+
+    @intrinsic
+    def peek(_context, _address, _index):
+        """The 64-bit integer at ``address[index]``."""
+
+        def generate(_, builder, __, arguments):
+            pointer = builder.inttoptr(arguments[0], ir.IntType(64).as_pointer())
+            return builder.load(builder.gep(pointer, [arguments[1]]))
+
+        return types.int64(types.int64, types.int64), generate
+
+    @intrinsic
+    def poke(_context, _address, _index, _value):
+        """Write ``value`` to ``address[index]``."""
+
+        def generate(context, builder, __, arguments):
+            pointer = builder.inttoptr(arguments[0], ir.IntType(64).as_pointer())
+            builder.store(arguments[2], builder.gep(pointer, [arguments[1]]))
+            return context.get_dummy_value()
+
+        return types.void(types.int64, types.int64, types.int64), generate
+
 
 MISS = -1
 
@@ -101,34 +134,11 @@ LARGEST_SET = 1 << 14
 """A channel, and the facts of a state, have fewer tokens than this."""
 
 
-@intrinsic  # type: ignore[untyped-decorator]  # numba has no type information
-def peek(_context: Any, _address: Any, _index: Any) -> Any:
-    """The 64-bit integer at ``address[index]``."""
-
-    def generate(_: Any, builder: Any, __: Any, arguments: Any) -> Any:
-        pointer = builder.inttoptr(arguments[0], ir.IntType(64).as_pointer())
-        return builder.load(builder.gep(pointer, [arguments[1]]))
-
-    return types.int64(types.int64, types.int64), generate
-
-
-@intrinsic  # type: ignore[untyped-decorator]  # numba has no type information
-def poke(_context: Any, _address: Any, _index: Any, _value: Any) -> Any:
-    """Write ``value`` to ``address[index]``."""
-
-    def generate(context: Any, builder: Any, __: Any, arguments: Any) -> Any:
-        pointer = builder.inttoptr(arguments[0], ir.IntType(64).as_pointer())
-        builder.store(arguments[2], builder.gep(pointer, [arguments[1]]))
-        return context.get_dummy_value()
-
-    return types.void(types.int64, types.int64, types.int64), generate
-
-
 # --- Maps: [mask, count, key + 1, value, key + 1, value, ...] -----------------------------------
 
 
 @compiled
-def mix(key):
+def mix(key: int) -> int:
     """A hash of a 64-bit key."""
     h = key * -7046029254386353131
     h ^= h >> 32
@@ -137,7 +147,7 @@ def mix(key):
 
 
 @compiled
-def map_find(m, key):
+def map_find(m: int, key: int) -> int:
     """The value of ``key``, or ``MISS``."""
     mask = peek(m, 0)
     i = mix(key) & mask
@@ -151,7 +161,7 @@ def map_find(m, key):
 
 
 @compiled
-def map_put(m, key, value):
+def map_put(m: int, key: int, value: int) -> None:
     """Set the value of ``key``; there must be room."""
     mask = peek(m, 0)
     i = mix(key) & mask
@@ -167,7 +177,7 @@ def map_put(m, key, value):
 
 
 @compiled
-def map_copy(old, new):
+def map_copy(old: int, new: int) -> None:
     """Put everything of one map into another, larger one."""
     for i in range(peek(old, 0) + 1):
         k = peek(old, 2 + 2 * i)
@@ -176,14 +186,14 @@ def map_copy(old, new):
 
 
 @compiled
-def has_room(w, slot):
+def has_room(w: int, slot: int) -> bool:
     """Has the map at ``slot`` room for one more?"""
     m = peek(w, slot)
     return peek(m, 1) < (peek(m, 0) + 1) // 4 * 3
 
 
 @compiled
-def remember(w, slot, key, value):
+def remember(w: int, slot: int, key: int, value: int) -> int:
     """Put a value into the map at ``slot`` and return it, or ``MISS`` if there is no room."""
     if value == MISS or not has_room(w, slot):
         return MISS
@@ -195,7 +205,7 @@ def remember(w, slot, key, value):
 
 
 @compiled
-def hash_tokens(at, count):
+def hash_tokens(at: int, count: int) -> int:
     """A hash of ``count`` words."""
     h = count
     for i in range(count):
@@ -204,7 +214,7 @@ def hash_tokens(at, count):
 
 
 @compiled
-def intern_set(w, tokens, count, fill):
+def intern_set(w: int, tokens: int, count: int, fill: bool) -> int:
     """The number of the set of these ``count`` ascending tokens; the empty set is 0."""
     if count == 0:
         return 0
@@ -241,7 +251,7 @@ def intern_set(w, tokens, count, fill):
 
 
 @compiled
-def reindex_sets(w):
+def reindex_sets(w: int) -> None:
     """Fill a new, empty set index."""
     index = peek(w, W_SET_INDEX)
     mask = peek(w, W_SET_MASK)
@@ -254,7 +264,7 @@ def reindex_sets(w):
 
 
 @compiled
-def union(w, x, a, b, fill):
+def union(w: int, x: int, a: int, b: int, fill: bool) -> int:
     """The union of two sets."""
     if a == b or b == 0:
         return a
@@ -285,7 +295,7 @@ def union(w, x, a, b, fill):
 
 
 @compiled
-def sort_unique(buffer, count):
+def sort_unique(buffer: int, count: int) -> int:
     """Sort ``count`` words, drop repetitions, return how many are left."""
     kept = 0
     for i in range(count):
@@ -303,7 +313,7 @@ def sort_unique(buffer, count):
 
 
 @compiled
-def ask(w, what, state, message):
+def ask(w: int, what: int, state: int, message: int) -> int:
     """Put a question to Python; MISS, so that a caller can return it."""
     count = peek(w, W_QUESTION_COUNT)
     if count < peek(w, W_QUESTION_CAPACITY):
@@ -316,7 +326,7 @@ def ask(w, what, state, message):
 
 
 @compiled
-def prune(w, x, state, channel, fill):
+def prune(w: int, x: int, state: int, channel: int, fill: bool) -> int:
     """A channel without what can no longer matter to its receiver in ``state``."""
     if channel == 0 or not peek(w, W_PRUNES):
         return channel
@@ -344,7 +354,7 @@ def prune(w, x, state, channel, fill):
 
 
 @compiled
-def rename_set(w, x, renaming, a, fill):
+def rename_set(w: int, x: int, renaming: int, a: int, fill: bool) -> int:
     """The set with every token renamed."""
     if a == 0:
         return 0
@@ -368,7 +378,7 @@ def rename_set(w, x, renaming, a, fill):
 
 
 @compiled
-def add_row(w, x, state, entries, count, fill):
+def add_row(w: int, x: int, state: int, entries: int, count: int, fill: bool) -> int:
     """Write the row of ``count`` entries; returns its place in the arena."""
     arena = peek(w, W_ARENA)
     processes = peek(w, W_PROCESSES)
@@ -421,7 +431,7 @@ def add_row(w, x, state, entries, count, fill):
 
 
 @compiled
-def row_of(w, x, state, channel, fill):
+def row_of(w: int, x: int, state: int, channel: int, fill: bool) -> int:
     """The row of a process in ``state`` for the messages of a channel."""
     key = (state << 32) | channel
     known = map_find(peek(w, W_ROWS), key)
@@ -444,7 +454,7 @@ def row_of(w, x, state, channel, fill):
 
 
 @compiled
-def local_row(w, state, fill):
+def local_row(w: int, state: int, fill: bool) -> int:
     """The row of the actions that a process in ``state`` takes by itself."""
     row = peek(peek(w, W_LOCAL), state)
     if row == MISS and fill:
@@ -456,7 +466,7 @@ def local_row(w, state, fill):
 
 
 @compiled
-def add_bundle(w, x, v, source, bundle, fill):
+def add_bundle(w: int, x: int, v: int, source: int, bundle: int, fill: bool) -> bool:
     """Add what a step of ``source`` sends and records; False on a miss."""
     at = peek(w, W_ARENA) + 8 * bundle
     n = peek(w, W_PROCESSES)
@@ -482,7 +492,7 @@ def add_bundle(w, x, v, source, bundle, fill):
 
 
 @compiled
-def prune_into(w, x, v, p, fill):
+def prune_into(w: int, x: int, v: int, p: int, fill: bool) -> bool:
     """Prune all channels into process ``p``; False on a miss."""
     n = peek(w, W_PROCESSES)
     for q in range(n):
@@ -498,7 +508,7 @@ def prune_into(w, x, v, p, fill):
 
 
 @compiled
-def settle(w, x, v, fill):
+def settle(w: int, x: int, v: int, fill: bool) -> bool:
     """Take all quiet deliveries on dirty channels until nothing is added; False on a miss."""
     n = peek(w, W_PROCESSES)
     dirty = peek(x, X_DIRTY)
@@ -522,7 +532,7 @@ def settle(w, x, v, fill):
 
 
 @compiled
-def settle_process(w, x, v, p, fill):
+def settle_process(w: int, x: int, v: int, p: int, fill: bool) -> bool:
     """After a change of process ``p``: prune what it no longer needs and, if saturating, settle."""
     dirty = peek(x, X_DIRTY)
     if not prune_into(w, x, v, p, fill):
@@ -538,7 +548,7 @@ def settle_process(w, x, v, p, fill):
 
 
 @compiled
-def rename_vector(w, x, v, renaming, to, fill):
+def rename_vector(w: int, x: int, v: int, renaming: int, to: int, fill: bool) -> bool:
     """``to`` becomes ``v`` with the processes renamed; False on a miss."""
     n = peek(w, W_PROCESSES)
     names = peek(w, W_RENAME_PROCESS) + 8 * n * renaming
@@ -560,14 +570,14 @@ def rename_vector(w, x, v, renaming, to, fill):
 
 
 @compiled
-def copy_words(a, b, count):
+def copy_words(a: int, b: int, count: int) -> None:
     """Copy ``count`` words from ``a`` to ``b``."""
     for i in range(count):
         poke(b, i, peek(a, i))
 
 
 @compiled
-def compare_words(a, b, count):
+def compare_words(a: int, b: int, count: int) -> int:
     """Negative, zero or positive as ``a`` is before, equal to or after ``b``."""
     for i in range(count):
         difference = peek(a, i) - peek(b, i)
@@ -577,7 +587,7 @@ def compare_words(a, b, count):
 
 
 @compiled
-def canonical(w, x, v, fill):
+def canonical(w: int, x: int, v: int, fill: bool) -> bool:
     """Replace ``v`` by the least of its renamings: process states first, ties by the rest."""
     renamings = peek(w, W_RENAMINGS)
     if renamings == 1:
@@ -619,7 +629,7 @@ def canonical(w, x, v, fill):
 
 
 @compiled
-def pair(w, a, b, fill):
+def pair(w: int, a: int, b: int, fill: bool) -> int:
     """The node of a pair of numbers."""
     key = (a << 32) | b
     known = map_find(peek(w, W_PAIRS), key)
@@ -635,7 +645,7 @@ def pair(w, a, b, fill):
 
 
 @compiled
-def leaves_of(w, v, out, fill):
+def leaves_of(w: int, v: int, out: int, fill: bool) -> bool:
     """Fold each process with its outgoing channels; ``out`` gets these nodes and the facts."""
     n = peek(w, W_PROCESSES)
     for p in range(n):
@@ -650,7 +660,7 @@ def leaves_of(w, v, out, fill):
 
 
 @compiled
-def fold(w, leaves, count):
+def fold(w: int, leaves: int, count: int) -> int:
     """Fold leaves, neighbour with neighbour, until two are left: the key. Overwrites ``leaves``."""
     while count > 2:
         half = 0
@@ -665,7 +675,7 @@ def fold(w, leaves, count):
 
 
 @compiled
-def unfold(w, key, v):
+def unfold(w: int, key: int, v: int) -> None:
     """The vector of a key."""
     n = peek(w, W_PROCESSES)
     keys = peek(w, W_PAIR_KEYS)
@@ -698,7 +708,7 @@ def unfold(w, key, v):
 
 
 @compiled
-def emit(w, x, v, kind, parent, fill):
+def emit(w: int, x: int, v: int, kind: int, parent: int, fill: bool) -> bool:
     """Write the record of a successor: its leaves, the kind of step and its parent's position."""
     n = peek(w, W_PROCESSES)
     count = peek(x, X_OUT_COUNT)
@@ -712,7 +722,7 @@ def emit(w, x, v, kind, parent, fill):
 
 
 @compiled
-def enter(w, x, fill):
+def enter(w: int, x: int, fill: bool) -> bool:
     """Emit the vector in X_TO, settled and made canonical: an initial state, or one to be found."""
     v = peek(x, X_TO)
     for p in range(peek(w, W_PROCESSES)):
@@ -722,7 +732,7 @@ def enter(w, x, fill):
 
 
 @compiled
-def expand_process(w, x, p, row, which, parent, fill):
+def expand_process(w: int, x: int, p: int, row: int, which: int, parent: int, fill: bool) -> bool:
     """Emit the successors of the state in X_FROM by the entries of one row of process ``p``."""
     arena = peek(w, W_ARENA)
     u = peek(x, X_FROM)
@@ -750,7 +760,7 @@ def expand_process(w, x, p, row, which, parent, fill):
 
 
 @compiled
-def expand_state(w, x, which, parent, fill):
+def expand_state(w: int, x: int, which: int, parent: int, fill: bool) -> bool:
     """Emit all successors of the state in X_FROM; False on a miss."""
     n = peek(w, W_PROCESSES)
     u = peek(x, X_FROM)
@@ -788,7 +798,9 @@ def expand_state(w, x, which, parent, fill):
 
 
 @compiled
-def expand(w, x, keys, first, end, which, room, fill):
+def expand(
+    w: int, x: int, keys: int, first: int, end: int, which: int, room: int, fill: bool
+) -> int:
     """Expand the states ``keys[first:end]``; returns where it stopped.
 
     A state that misses something, a place in a table included, is noted in X_MISSED and leaves no
@@ -808,7 +820,7 @@ def expand(w, x, keys, first, end, which, room, fill):
 
 
 @compiled
-def visit(w, key):
+def visit(w: int, key: int) -> bool:
     """Add a key to the visited set; was it new?"""
     table = peek(w, W_VISITED)
     mask = peek(w, W_VISITED_MASK)
@@ -825,7 +837,7 @@ def visit(w, key):
 
 
 @compiled
-def revisit(old, old_mask, w):
+def revisit(old: int, old_mask: int, w: int) -> None:
     """Copy a visited set into the new, larger one of ``w``, whose count must be 0."""
     for i in range(old_mask + 1):
         k = peek(old, i)
@@ -834,7 +846,7 @@ def revisit(old, old_mask, w):
 
 
 @compiled
-def insert(w, x, news, fired, fresh):
+def insert(w: int, x: int, news: int, fired: int, fresh: int) -> int:
     """Visit all records of a worker; new keys go to ``news``; returns how many.
 
     ``fired`` counts the steps, ``fresh`` those that led to a new state, by kind.
@@ -855,7 +867,7 @@ def insert(w, x, news, fired, fresh):
 
 
 @compiled
-def unfold_all(w, keys, count, out):
+def unfold_all(w: int, keys: int, count: int, out: int) -> None:
     """The vectors of many keys, row by row."""
     width = peek(w, W_PROCESSES) + peek(w, W_CHANNELS) + 1
     buffer_free = out
@@ -868,7 +880,7 @@ def unfold_all(w, keys, count, out):
 
 
 @compiled
-def see(seen, key, pending, count):
+def see(seen: int, key: int, pending: int, count: int) -> int:
     """Append ``key`` to ``pending`` if it was never seen; returns the new count."""
     if map_find(seen, key) != MISS:
         return count
@@ -878,7 +890,9 @@ def see(seen, key, pending, count):
 
 
 @compiled
-def combinations(w, x, keys, first, end, seen, pending, room):
+def combinations(
+    w: int, x: int, keys: int, first: int, end: int, seen: int, pending: int, room: int
+) -> int:
     """Note the new tuples of states and facts, pairs of states, and pairs of facts and a state.
 
     ``seen`` are addresses of three maps, ``pending`` of three lists and their three counts. The
@@ -919,7 +933,17 @@ def combinations(w, x, keys, first, end, seen, pending, room):
 
 
 @compiled
-def masks(w, x, keys, first, end, relation, seen, pending, room):
+def masks(
+    w: int,
+    x: int,
+    keys: int,
+    first: int,
+    end: int,
+    relation: int,
+    seen: int,
+    pending: int,
+    room: int,
+) -> int:
     """Note the new (fact, state or none, set of processes in relation to it) of a property.
 
     ``relation`` is [bit, with a state?, map of relation bits, token -> has it the right kind?].

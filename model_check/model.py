@@ -44,12 +44,12 @@ class Outcome(Generic[State, Message, Fact]):
 
 @dataclass(frozen=True, slots=True)
 class AnyState:
-    """"For any process": the parameter is its state. Used twice: for any two distinct ones."""
+    """For any process; the parameter is its state. Used twice: for any two distinct processes."""
 
 
 @dataclass(frozen=True, slots=True)
 class AnyFact:
-    """"For any fact of this type, ever". Used twice: for any two distinct ones."""
+    """For any fact of this type, ever. Used twice: for any two distinct facts."""
 
     kind: type
 
@@ -67,7 +67,7 @@ class AllWhere:
 
 @dataclass(frozen=True, slots=True)
 class AnyStep:
-    """"For any step": the predicate is called with ``Outcome.step``."""
+    """For any step; the predicate is called with ``Outcome.step``."""
 
 
 Quantifier = AnyState | AnyFact | AllWhere | AnyStep
@@ -98,6 +98,13 @@ class Property:
     title: str = ""
     sentence: str = ""
     """What it says, in words."""
+
+    def verdict(self, *values: object) -> bool | None:
+        """What the predicate says of these values; one that raises is false of them."""
+        try:
+            return self.predicate(*values)
+        except Exception:  # a predicate of the model's, on values that nobody foresaw
+            return False
 
     def __post_init__(self) -> None:
         """Refuse shapes that the reductions do not preserve."""
@@ -170,9 +177,7 @@ class Model(ABC, Generic[State, Message, Action, Fact]):
         """Will the message never again change the process or make it send or record anything?"""
         return False
 
-    def representative(
-        self, process: int, state: State, source: int, message: Message
-    ) -> Message:
+    def representative(self, process: int, state: State, source: int, message: Message) -> Message:
         """One message for all from ``source`` that the process can no longer tell apart."""
         return message
 
@@ -181,6 +186,10 @@ class Model(ABC, Generic[State, Message, Action, Fact]):
     def kinds(self) -> Sequence[str]:
         """Every kind of action and message there is, so that unused ones can be flagged."""
         return ()
+
+    def name_of(self, process: int) -> str:
+        """What a process is called in traces."""
+        return f"P{process}"
 
     def kind_of_action(self, action: Action) -> str:
         """The kind under which an action is counted."""

@@ -1,4 +1,4 @@
-"""Raft as a model: the rules of ``spec``, cut down to finite bounds. All of Raft that is known here.
+"""Raft as a model: the rules of ``spec`` within finite bounds. All of Raft that is known here.
 
 Every bound is local to one server or to the clients, so that the system stays monotone; what each
 one hides is said in ``Bounds.sentences``, which every run prints first.
@@ -40,7 +40,7 @@ from spec.log import last_index
 from spec.messages import Message
 from spec.raft import PAPER, SERVER, Options, step
 from spec.relevance import is_obsolete, representative
-from spec.state import Command, Entry, IndexOf, Leader, Log, NoOp, Server, ServerId
+from spec.state import Command, Configuration, Entry, IndexOf, Leader, Log, NoOp, Server, ServerId
 
 PROFILES = {"paper": PAPER, "server": SERVER}
 Step = Callable[[Options, Server, Event], tuple[Server, Effects]]
@@ -128,7 +128,26 @@ class RaftModel(Model[Server, Message, Event, Fact]):
         return self.act(process, state, Receive(source=ServerId(source), message=message))
 
     def properties(self) -> Sequence[Property]:
-        """The claims of ``spec.invariants``."""
+        """The claims of ``spec.invariants``, and that nothing escapes the bounds by itself."""
+        within_bounds = Property(
+            name="within_bounds",
+            over=(AnyState(),),
+            predicate=self._within_bounds,
+            title="Within the bounds",
+            sentence="Only elections raise the term, only clients and elections lengthen the log.",
+        )
+        return [
+            within_bounds,
+            *self._claims(),
+        ]
+
+    def _within_bounds(self, server: Server) -> bool:
+        return (
+            server.current_term <= self.bounds.terms
+            and last_index(server.log) <= self.bounds.log_length
+        )
+
+    def _claims(self) -> Sequence[Property]:
         return [
             Property(
                 name=claim.name,
@@ -174,9 +193,7 @@ class RaftModel(Model[Server, Message, Event, Fact]):
         """As ``spec.relevance`` claims."""
         return is_obsolete(state, ServerId(source), message)
 
-    def representative(
-        self, process: int, state: Server, source: int, message: Message
-    ) -> Message:
+    def representative(self, process: int, state: Server, source: int, message: Message) -> Message:
         """As ``spec.relevance`` claims."""
         return representative(state, ServerId(source), message)
 
@@ -184,6 +201,10 @@ class RaftModel(Model[Server, Message, Event, Fact]):
         """Every event and every message."""
         events = [e.__name__ for e in get_args(Event) if e is not Receive]
         return [*events, *(f"Receive {m.__name__}" for m in get_args(Message))]
+
+    def name_of(self, process: int) -> str:
+        """S1, S2, ... as in the paper's figures."""
+        return f"S{process}"
 
     def kind_of_message(self, message: Message) -> str:
         """Counted by the message's type."""
@@ -198,15 +219,23 @@ class RaftModel(Model[Server, Message, Event, Fact]):
                 return f"t{term}:no-op"
             case Entry(term=term, payload=Command(data=data)):
                 return f"t{term}:{data.decode()}"
+            case Command(data=data):
+                return data.decode()
+            case Configuration(old=old, new=new):
+                return show(old) if new is None else f"{show(old)} and {show(new)}"
             case IndexOf():
                 return "{" + ", ".join(f"{i}: {index}" for i, index in value.items()) + "}"
             case tuple() if value and all(isinstance(e, Entry) for e in value):
                 return "[" + " ".join(map(self.show, value)) + "]"
             case _ if is_dataclass(value) and not isinstance(value, type):
                 inner = ", ".join(
-                    f"{f.name}={self.show(getattr(value, f.name))}" for f in fields(value)
+                    f"{f.name}={self.show(getattr(value, f.name))}"
+                    for f in fields(value)
+                    if not (f.name == "configuration" and isinstance(value, Server))
                 )
                 return f"{type(value).__name__}({inner})" if inner else type(value).__name__
+            case tuple():
+                return "[" + ", ".join(map(self.show, value)) + "]"
             case _:
                 return show(value)
 
@@ -255,7 +284,9 @@ def _make_renamer(kind: Any) -> Callable[[Mapping[int, int], Any], Any] | None:
     if kind is ServerId:
         return lambda renaming, value: renaming[value]
     if kind is IndexOf:
-        return lambda renaming, value: IndexOf.of({renaming[i]: n for i, n in value.items()})
+        return lambda renaming, value: IndexOf.of(
+            {ServerId(renaming[i]): n for i, n in value.items()}
+        )
     if is_dataclass(kind):
         hints = get_type_hints(kind, include_extras=True)
         parts = [(f.name, _renamer(hints[f.name])) for f in fields(kind)]

@@ -96,11 +96,13 @@ class RelevanceCheck:
             return "a message and its representative have the same effect"
         return ""
 
-    def _effect(self, state: int, message: int) -> tuple[object, frozenset[object], frozenset[object]]:
+    def _effect(
+        self, state: int, message: int
+    ) -> tuple[object, frozenset[object], frozenset[object]]:
         self.evaluations += 1
         try:
             outcome: Outcome[Any, Any, Any] = self.tables.run_delivery(state, message)
-        except Exception as error:  # noqa: BLE001  # a step that fails has an effect
+        except Exception as error:  # a step that fails has an effect
             return repr(error), frozenset(), frozenset()
         facts = outcome.facts if self.tables.with_facts else ()
         return outcome.state, frozenset(outcome.sends), frozenset(facts)
@@ -146,7 +148,10 @@ class RelevanceCheck:
                     )
 
     def _renamings(
-        self, states: list[list[int]], kept: list[np.ndarray[Any, Any]], column: np.ndarray[Any, Any]
+        self,
+        states: list[list[int]],
+        kept: list[np.ndarray[Any, Any]],
+        column: np.ndarray[Any, Any],
     ) -> Iterator[SideConditionFailure]:
         """What is kept commutes with renaming."""
         tables = self.tables

@@ -11,7 +11,8 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic
+from functools import partial
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +20,12 @@ import numpy.typing as npt
 from model_check import kernel as k
 from model_check.model import Action, Fact, Message, Model, ModelError, Outcome, State
 
+MOST_KINDS = 1 << 10
+"""Kinds of actions and messages that can be counted apart."""
+LARGEST_GROUP = 6
+"""Interchangeable processes that are renamed among each other; any further ones stay put."""
 Words = npt.NDArray[np.int64]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +157,7 @@ class Tables(Generic[State, Message, Action, Fact]):
         self._kind_ids: dict[str, int] = {}
         self.channel_tokens: dict[tuple[int, int], int] = {}
         self.most_actions = 0
+        self.evaluated: dict[str, int] = {}
         self._arrays: dict[int, Words] = {}
         self._maps: dict[int, Map] = {}
         self.w = np.zeros(k.W_SLOTS, np.int64)
@@ -174,7 +181,10 @@ class Tables(Generic[State, Message, Action, Fact]):
         self.renamings = self._group() if self.reductions.symmetry else [tuple(range(n))]
         number = {renaming: i for i, renaming in enumerate(self.renamings)}
         self._compose = np.array(
-            [[number[tuple(b[a[p]] for p in range(n))] for b in self.renamings] for a in self.renamings]
+            [
+                [number[tuple(b[a[p]] for p in range(n))] for b in self.renamings]
+                for a in self.renamings
+            ]
         )
         self.w[k.W_PROCESSES] = n
         self.w[k.W_CHANNELS] = len(self.channels)
@@ -214,8 +224,10 @@ class Tables(Generic[State, Message, Action, Fact]):
         n = len(self.processes)
         choices = []
         for group in self.model.interchangeable():
-            places = [self.position[process] for process in group]
-            choices.append([dict(zip(places, p, strict=True)) for p in itertools.permutations(places)])
+            places = [self.position[process] for process in group][:LARGEST_GROUP]
+            choices.append(
+                [dict(zip(places, p, strict=True)) for p in itertools.permutations(places)]
+            )
         renamings = []
         for combination in itertools.product(*choices):
             mapping = {place: to for part in combination for place, to in part.items()}
@@ -297,8 +309,23 @@ class Tables(Generic[State, Message, Action, Fact]):
         self._note_images(k.W_RENAME_STATE, images, len(self.states))
         return self._state_ids[position, state]
 
-    def _renamed(self, rename: Callable[[dict[int, int], Any], Any], number: int, value: Any) -> Any:
-        return rename(self.renaming(number), value) if number else value
+    def _ask_model(self, method: Callable[..., T], *arguments: object) -> T:
+        """Call a method of the model that must not fail."""
+        try:
+            return method(*arguments)
+        except Exception as error:
+            raise ModelError(
+                f"{method.__name__}() of the model raised {type(error).__name__}: {error}"
+            ) from error
+
+    def known_state(self, position: int, state: State) -> int | None:
+        """The number of a state, if it has one."""
+        return self._state_ids.get((position, state))
+
+    def _renamed(
+        self, rename: Callable[[dict[int, int], Any], Any], number: int, value: Any
+    ) -> Any:
+        return self._ask_model(rename, self.renaming(number), value) if number else value
 
     def _note_images(self, slot: int, images: Sequence[int], count: int) -> None:
         """Note the renamings of a whole orbit: renaming image ``a`` by ``b`` is renaming by b∘a."""
@@ -415,12 +442,12 @@ class Tables(Generic[State, Message, Action, Fact]):
         known = self.kept.get((state, token))
         if known is None:
             p, value = self.states[state]
-            source, message = self._message(token)
+            source, message = self.message(token)
             process, sender = self.processes[p], self.processes[source]
-            if self.model.is_obsolete(process, value, sender, message):
+            if self._ask_model(self.model.is_obsolete, process, value, sender, message):
                 known = -1
             else:
-                kept = self.model.representative(process, value, sender, message)
+                kept = self._ask_model(self.model.representative, process, value, sender, message)
                 known = token if kept is message else self.message_id(source, p, kept)
             self.kept[state, token] = known
         return known
@@ -434,7 +461,7 @@ class Tables(Generic[State, Message, Action, Fact]):
     def run_delivery(self, state: int, token: int) -> Outcome[State, Message, Fact]:
         """Deliver a message once more, leaving no trace in the tables."""
         p, value = self.states[state]
-        source, message = self._message(token)
+        source, message = self.message(token)
         return self.model.deliver(self.processes[p], value, self.processes[source], message)
 
     def state_images(self, number: int) -> Words:
@@ -447,7 +474,7 @@ class Tables(Generic[State, Message, Action, Fact]):
         g = len(self.renamings)
         return self._arrays[k.W_RENAME_TOKEN][number : len(self.tokens) * g : g]
 
-    def _message(self, token: int) -> tuple[int, Message]:
+    def message(self, token: int) -> tuple[int, Message]:
         """The position of the sender of a message token, and the message."""
         value = self.tokens[token]
         assert len(value) == 3, "not a fact"
@@ -492,13 +519,13 @@ class Tables(Generic[State, Message, Action, Fact]):
 
     def _deliver(self, state: int, token: int, *, again: bool) -> Entry:
         p, value = self.states[state]
-        source, message = self._message(token)
+        source, message = self.message(token)
         process, sender = self.processes[p], self.processes[source]
         return self._evaluate(
             state,
             Cause(message=token),
             self.model.kind_of_message(message),
-            lambda: self.model.deliver(process, value, sender, message),
+            partial(self.model.deliver, process, value, sender, message),
             again=again,
         )
 
@@ -528,15 +555,10 @@ class Tables(Generic[State, Message, Action, Fact]):
         p, value = self.states[state]
         process = self.processes[p]
         taken = []
-        for i, action in enumerate(self.model.actions(process, value)):
-            entry = self._evaluate(
-                state,
-                Cause(action=i),
-                self.model.kind_of_action(action),
-                lambda action=action: self.model.act(process, value, action),
-                again=again,
-            )
-            taken.append((action, entry))
+        for i, action in enumerate(self._ask_model(self.model.actions, process, value)):
+            kind = self.model.kind_of_action(action)
+            run = partial(self.model.act, process, value, action)
+            taken.append((action, self._evaluate(state, Cause(action=i), kind, run, again=again)))
         self.local[state] = tuple(taken)
         self.most_actions = max(self.most_actions, len(taken) * len(self.processes))
         entries = np.array([self._write_entry(e) for _, e in taken] or [0], np.int64)
@@ -570,11 +592,14 @@ class Tables(Generic[State, Message, Action, Fact]):
         kind_number = self._kind_ids.setdefault(kind, len(self._kind_ids))
         if kind_number == len(self.kinds):
             self.kinds.append(kind)
+            if kind_number >= MOST_KINDS:
+                raise ModelError(f"more than {MOST_KINDS} kinds of steps")
+        self.evaluated[kind] = self.evaluated.get(kind, 0) + (not again)
         try:
             outcome = run()
         except ModelError:
             raise
-        except Exception as error:  # noqa: BLE001  # whatever the model raises is a finding
+        except Exception as error:  # whatever the model raises is a finding
             self.observe(state, cause, None, f"{type(error).__name__}: {error}", again)
             return Entry(after=state, kind=kind_number, sends=(), facts=())
         if not isinstance(outcome, Outcome):
@@ -582,19 +607,20 @@ class Tables(Generic[State, Message, Action, Fact]):
         # A sample of steps is evaluated twice: a step that is not a function shows at once.
         if self.evaluations % 16 == 1 and not again and run() != outcome:
             raise ModelError(f"a step is not a pure function: {kind} gives two different outcomes")
+        position = self.process_of(state)
+        for target, _ in outcome.sends:
+            if self.position.get(target, position) == position:
+                error = f"it sends a message to {target!r}, which is no other process of the model"
+                self.observe(state, cause, None, error, again)
+                return Entry(after=state, kind=kind_number, sends=(), facts=())
         self.observe(state, cause, outcome, "", again)
-        return self._numbers(self.process_of(state), kind_number, outcome)
+        return self._numbers(position, kind_number, outcome)
 
-    def _numbers(
-        self, position: int, kind: int, outcome: Outcome[State, Message, Fact]
-    ) -> Entry:
+    def _numbers(self, position: int, kind: int, outcome: Outcome[State, Message, Fact]) -> Entry:
         sends = []
         facts = outcome.facts if self.with_facts else ()
         for target, message in outcome.sends:
-            to = self.position.get(target)
-            if to is None or to == position:
-                raise ModelError(f"process {self.processes[position]} sends to process {target}")
-            sends.append(self.message_id(position, to, message))
+            sends.append(self.message_id(position, self.position[target], message))
         return Entry(
             after=self.state_id(position, outcome.state),
             kind=kind,

@@ -1,0 +1,35 @@
+# Everything runs in a virtual environment that is set up from requirements.lock.
+PYTHON ?= python3
+VENV := .venv
+RUN := $(VENV)/bin/python
+
+.PHONY: check test lint check-all bench clean
+
+check: $(VENV)/ready ## explore 3 servers and 3 terms to the end
+	$(RUN) -m model_check --servers 3 --terms 3
+
+test: lint ## everything that a change must pass
+	$(RUN) -m pytest
+
+lint: $(VENV)/ready
+	$(RUN) -m ruff check .
+	$(RUN) -m ruff format --check .
+	$(RUN) -m mypy
+
+check-all: $(VENV)/ready ## the long runs: both profiles, larger bounds, all mutants
+	$(RUN) -m model_check --servers 3 --terms 3
+	$(RUN) -m model_check --servers 3 --terms 3 --profile server
+	$(RUN) -m model_check --servers 3 --terms 4 --log-length 1
+	$(RUN) -m model_check --all-mutants
+
+bench: $(VENV)/ready ## measure, print the table of BENCHMARKS.md
+	$(RUN) -m model_check.bench
+
+$(VENV)/ready: requirements.lock pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(RUN) -m pip install --quiet --requirement requirements.lock
+	$(RUN) -m pip install --quiet --no-deps --no-build-isolation --editable .
+	touch $@
+
+clean:
+	rm -rf $(VENV)

@@ -1,0 +1,313 @@
+"""The command line: ``python -m model_check --servers 3 --terms 3``."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.metadata
+import importlib.util
+import json
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from model_check import mutants
+from model_check.check import EXIT_FAULT, EXIT_INTERRUPTED, EXIT_USAGE, check
+from model_check.explore import Limits
+from model_check.model import Model, ModelError
+from model_check.raft_model import PROFILES, Bounds, RaftModel, Step
+from model_check.report import ProgressLine, summary, to_json, verdict
+from model_check.tables import Reductions
+from model_check.trace import CheckerFault, tell
+from spec.raft import step
+
+EPILOG = """\
+exit codes:
+  0    exhausted: every property holds, every expected witness was reached
+  12   a property is violated; the counterexample is shown
+  13   a witness that these bounds should reach was not reached
+  3    stopped at a limit before the end: nothing is known of the rest
+  1    --all-mutants: a mutant did not end as the table expects
+  2    usage, or a malformed model
+  130  interrupted
+  70   a fault of the checker itself
+
+Bounds are inclusive. The paper profile is Figure 2 and nothing more; the server profile is what
+the server runs with by default (a leader begins its term with a no-op entry, section 8).
+"""
+
+FAULTS = (
+    "messages are lost, duplicated, reordered and delayed without limit; every server may crash "
+    "and restart at any time, any number of times, keeping what it persisted"
+)
+
+
+class UsageError(Exception):
+    """The command line cannot be carried out; the message says what to do, in one line."""
+
+
+class _Parser(argparse.ArgumentParser):
+    """One line about what is wrong, then exit 2."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(message)
+
+
+def _whole(least: int, most: int | None = None) -> Any:  # what argparse takes as a type
+    def parse(text: str) -> int:
+        try:
+            number = int(text)
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number") from None
+        if number < least or (most is not None and number > most):
+            span = f"at least {least}" if most is None else f"from {least} to {most}"
+            raise argparse.ArgumentTypeError(f"{number} is out of range: it must be {span}")
+        return number
+
+    return parse
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds") from None
+    if not seconds > 0:
+        raise argparse.ArgumentTypeError(f"{text} is out of range: it must be above 0")
+    return seconds
+
+
+def _memory(text: str) -> int:
+    units = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
+    number, unit = (text[:-1], units[text[-1].upper()]) if text[-1:].upper() in units else (text, 1)
+    try:
+        return int(_whole(1)(number)) * unit
+    except argparse.ArgumentTypeError:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no size: give bytes, or a number with K, M or G"
+        ) from None
+
+
+def _reductions(text: str) -> Reductions:
+    if text == "full":
+        return Reductions()
+    names = [] if text == "none" else text.split(",")
+    unknown = [name for name in names if name not in Reductions.NAMES]
+    if unknown:
+        raise argparse.ArgumentTypeError(
+            f"unknown reduction {unknown[0]!r}: give full, none, or a comma list of "
+            + ", ".join(Reductions.NAMES)
+        )
+    return Reductions(**{name: name in names for name in Reductions.NAMES})
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="python -m model_check",
+        description="Explore all behaviours of a Raft cluster within bounds, to the end.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    bounds = parser.add_argument_group("bounds (each run says what they hide)")
+    bounds.add_argument("--servers", type=_whole(1, 9), metavar="N", help="servers (default 3)")
+    bounds.add_argument("--terms", type=_whole(1, 1000), metavar="N", help="last term (default 3)")
+    bounds.add_argument(
+        "--log-length",
+        type=_whole(0, 1000),
+        metavar="N",
+        help="entries in a log (default 2; server profile: as many as terms)",
+    )
+    bounds.add_argument(
+        "--profile", choices=sorted(PROFILES), help="which rules are in force (default paper)"
+    )
+    how = parser.add_argument_group("how to explore")
+    how.add_argument(
+        "--reduction",
+        type=_reductions,
+        default=Reductions(),
+        metavar="R",
+        help="full (default), none, or a comma list of saturation, obsolete, symmetry",
+    )
+    how.add_argument(
+        "--no-facts",
+        action="store_true",
+        help="keep no history, so that counts can be compared with other checkers",
+    )
+    how.add_argument(
+        "--property",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="judge only this property (repeatable)",
+    )
+    how.add_argument(
+        "--workers", type=_whole(1, 256), metavar="N", help="threads (default: all cores)"
+    )
+    how.add_argument("--max-states", type=_whole(1), metavar="N", help="stop at this many states")
+    how.add_argument("--max-seconds", type=_seconds, metavar="S", help="stop after this time")
+    how.add_argument("--max-memory", type=_memory, metavar="SIZE", help="stop at e.g. 4G")
+    what = parser.add_argument_group("what to explore instead of Raft as specified")
+    what.add_argument("--mutant", metavar="NAME", help="a known bug put into one rule of Raft")
+    what.add_argument("--list-mutants", action="store_true", help="list the known bugs")
+    what.add_argument(
+        "--all-mutants", action="store_true", help="explore them all and print the table"
+    )
+    what.add_argument("--model", metavar="FILE.py:NAME", help="a model of your own")
+    output = parser.add_argument_group("output")
+    output.add_argument("--json", metavar="FILE", help="write the result as JSON")
+    output.add_argument("--trace", metavar="FILE", help="write the counterexample as text")
+    output.add_argument("--quiet", action="store_true", help="only the verdict, no progress")
+    output.add_argument(
+        "--version", action="version", version=f"model_check {_version()}", help="print the version"
+    )
+    return parser
+
+
+def _version() -> str:
+    try:
+        return importlib.metadata.version("checked-raft")
+    except importlib.metadata.PackageNotFoundError:
+        return "(not installed)"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit code."""
+    try:
+        return _run(_parser().parse_args(arguments))
+    except (UsageError, ModelError) as error:
+        print(f"model_check: {error}", file=sys.stderr)
+        return EXIT_USAGE
+    except CheckerFault as error:
+        print(f"model_check: a fault of the checker itself: {error}", file=sys.stderr)
+        return EXIT_FAULT
+    except KeyboardInterrupt:
+        print("model_check: interrupted", file=sys.stderr)
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_USAGE
+
+
+def _run(options: argparse.Namespace) -> int:
+    if options.list_mutants:
+        print(mutants.catalogue())
+        return 0
+    for path in (options.json, options.trace):
+        _refuse_unwritable(path)
+    workers = options.workers or _cores()
+    if options.all_mutants:
+        return mutants.run_all(workers, quiet=options.quiet)
+    if options.model:
+        model, bounds, profile = _foreign_model(options), {}, None
+    else:
+        raft = _raft_model(options)
+        model, profile = raft, options.profile or "paper"
+        bounds = {
+            "servers": raft.bounds.servers,
+            "terms": raft.bounds.terms,
+            "log_length": raft.bounds.log_length,
+        }
+        if not options.quiet:
+            _introduce(raft, options)
+    known = [p.name for p in model.properties()]
+    for name in options.property:
+        if name not in known:
+            raise UsageError(f"unknown property {name!r}: there are {', '.join(known)}")
+    progress = ProgressLine()
+    result = check(
+        model,
+        reductions=options.reduction,
+        workers=workers,
+        limits=Limits(
+            states=options.max_states,
+            seconds=options.max_seconds,
+            memory_bytes=options.max_memory,
+        ),
+        only=options.property,
+        with_facts=not options.no_facts,
+        report=(lambda _: None) if options.quiet else progress,
+    )
+    progress.close()
+    print(verdict(result) if options.quiet else summary(result))
+    if options.json:
+        text = json.dumps(to_json(result, bounds, profile), indent=2) + "\n"
+        Path(options.json).write_text(text, encoding="utf-8")
+    if options.trace:
+        text = tell(result.trace) + "\n" if result.trace else "no counterexample\n"
+        Path(options.trace).write_text(text, encoding="utf-8")
+    return result.exit_code
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _refuse_unwritable(path: str | None) -> None:
+    """Find out before the work, not after it."""
+    if path is None:
+        return
+    try:
+        with Path(path).open("a", encoding="utf-8"):
+            pass
+    except OSError as error:
+        raise UsageError(f"cannot write {path}: {error.strerror}") from None
+
+
+def _raft_model(options: argparse.Namespace) -> RaftModel:
+    rules: Step = step
+    mutant = None
+    if options.mutant:
+        mutant = mutants.find(options.mutant)
+        rules = mutants.rules_of(mutant)
+    given = mutants.bounds_of(mutant) if mutant else None
+    profile = options.profile or (given.profile if given else "paper")
+    options.profile = profile
+    terms = options.terms or (given.terms if given else 3)
+    default_length = 2 if profile == "paper" else terms
+    length = options.log_length
+    if length is None:
+        length = given.log_length if given else default_length
+    bounds = Bounds(
+        servers=options.servers or (given.servers if given else 3), terms=terms, log_length=length
+    )
+    return RaftModel(bounds, profile, rules)
+
+
+def _introduce(model: RaftModel, options: argparse.Namespace) -> None:
+    print(f"{model.name}{f', mutant {options.mutant}' if options.mutant else ''}")
+    for sentence in model.bounds.sentences():
+        print(f"  {sentence}")
+    print(f"  faults: {FAULTS}")
+    print(f"  reductions: {options.reduction} (what they rest on is verified in this run)\n")
+    sys.stdout.flush()
+
+
+def _foreign_model(options: argparse.Namespace) -> Model[Any, Any, Any, Any]:
+    """Load NAME from FILE.py: a model, or a class or function that makes one."""
+    for name in ("servers", "terms", "log_length", "profile", "mutant"):
+        if getattr(options, name) is not None:
+            raise UsageError(f"--{name.replace('_', '-')} is about Raft; a --model has its own")
+    path, colon, name = options.model.rpartition(":")
+    if not colon or not path or not name:
+        raise UsageError(f"--model {options.model}: give a file and a name, as in FILE.py:NAME")
+    spec = importlib.util.spec_from_file_location("foreign_model", path)
+    if not Path(path).is_file() or spec is None or spec.loader is None:
+        raise UsageError(f"--model {options.model}: there is no Python file {path}")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    sys.path.insert(0, str(Path(path).resolve().parent))
+    try:
+        spec.loader.exec_module(module)
+        found = getattr(module, name)
+        model = found if isinstance(found, Model) else found()
+    except Exception as error:  # whatever is wrong with somebody else's file
+        raise UsageError(f"--model {options.model}: {type(error).__name__}: {error}") from None
+    if not isinstance(model, Model):
+        raise UsageError(f"--model {options.model}: {name} is no model_check.Model")
+    return model
+
+
+if __name__ == "__main__":
+    sys.exit(main())

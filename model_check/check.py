@@ -1,0 +1,199 @@
+"""``check(model)``: explore a model to the end and say what was found, honestly.
+
+``exhausted`` never rests on a refuted reduction: if a side condition fails, the run says which,
+shows how to get there, and the model is explored again without that reduction.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from model_check.explore import Exploration, Limits, Progress, Search, peak_memory_bytes
+from model_check.judge import Tally
+from model_check.model import Model, Witness
+from model_check.tables import Reductions, SideConditionFailure
+from model_check.trace import Retracer, Trace, tell
+
+EXIT_OK = 0
+EXIT_MUTANTS = 1
+EXIT_USAGE = 2
+EXIT_STOPPED = 3
+EXIT_VIOLATED = 12
+EXIT_WITNESS = 13
+EXIT_FAULT = 70
+EXIT_INTERRUPTED = 130
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Coverage:
+    """How often steps of one kind occurred."""
+
+    kind: str
+    evaluated: int
+    """Distinct (state, action or message) for which the model was asked, up to renaming."""
+    fired: int
+    """Transitions of this kind that change a state of the search."""
+    fresh: int
+    """Those that led to a new state."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refuted:
+    """A reduction that this model does not allow, and how to reach the state that shows it."""
+
+    failure: SideConditionFailure
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """What a check found. ``exit_code`` is that of the command line."""
+
+    model: Model[Any, Any, Any, Any]
+    result: str
+    """``exhausted``, ``violated``, ``stopped`` or ``interrupted``."""
+    reason: str
+    reductions: Reductions
+    refuted: tuple[Refuted, ...]
+    states: int
+    transitions: int
+    moves: int
+    depth: int
+    seconds: float
+    spec_evaluations: int
+    equivariance_evaluations: int
+    peak_memory_bytes: int
+    tallies: tuple[Tally, ...]
+    coverage: tuple[Coverage, ...]
+    side_conditions: dict[str, int] = field(default_factory=dict)
+    trace: Trace | None = None
+
+    @property
+    def properties(self) -> tuple[Tally, ...]:
+        """The tallies of properties."""
+        return tuple(t for t in self.tallies if not isinstance(t.property, Witness))
+
+    @property
+    def witnesses(self) -> tuple[Tally, ...]:
+        """The tallies of witnesses; one is reached if it no longer ``holds`` as never true."""
+        return tuple(t for t in self.tallies if isinstance(t.property, Witness))
+
+    @property
+    def missing_witnesses(self) -> tuple[str, ...]:
+        """Expected witnesses that were not reached."""
+        return tuple(
+            t.property.name
+            for t in self.witnesses
+            if t.holds and isinstance(t.property, Witness) and t.property.expected
+        )
+
+    @property
+    def exit_code(self) -> int:
+        """0 only if everything was explored, holds, and happened."""
+        match self.result:
+            case "exhausted":
+                return EXIT_WITNESS if self.missing_witnesses else EXIT_OK
+            case "violated":
+                return EXIT_VIOLATED
+            case "interrupted":
+                return EXIT_INTERRUPTED
+            case _:
+                return EXIT_STOPPED
+
+
+def check(
+    model: Model[Any, Any, Any, Any],
+    *,
+    reductions: Reductions = Reductions(),
+    workers: int = 1,
+    limits: Limits = Limits(),
+    only: Iterable[str] = (),
+    with_facts: bool = True,
+    report: Callable[[Progress], None] = lambda _: None,
+) -> Result:
+    """Explore all behaviours of a model, breadth first.
+
+    ``only`` names the properties to judge (all if empty); ``report`` is called with the progress
+    after every chunk of states. Raises ``ModelError`` if the model is malformed, ``CheckerFault``
+    if a counterexample does not replay.
+    """
+    started = time.monotonic()
+    named = tuple(only)
+    refuted: list[Refuted] = []
+    while True:
+        search = Search(
+            model,
+            reductions=reductions,
+            workers=workers,
+            limits=limits,
+            only=named,
+            with_facts=with_facts,
+            report=report,
+        )
+        found = search.run()
+        if found.result != "refuted":
+            break
+        assert found.failure is not None, "a refutation names what failed"
+        refuted.append(_refuted(search, found.failure))
+        reductions = reductions.without(found.failure.reduction)
+    trace = Retracer(search).violation(found.violation) if found.violation else None
+    return _result(search, found, tuple(refuted), trace, time.monotonic() - started)
+
+
+def _refuted(search: Search, failure: SideConditionFailure) -> Refuted:
+    """A failed side condition in words, with the steps that lead there."""
+    tables, model = search.tables, search.model
+    process = tables.processes[tables.process_of(failure.state)]
+    lines = [
+        f"reduction {failure.reduction}: it does not hold that {failure.claim}",
+        f"  {model.name_of(process)} = {model.show(tables.state(failure.state))}",
+    ]
+    if failure.message is not None:
+        source, message = tables.message(failure.message)
+        sender = model.name_of(tables.processes[source])
+        lines.append(f"  message from {sender}: {model.show(message)}")
+    trace = Retracer(search).state(failure.state)
+    lines += [tell(trace)] if trace else []
+    return Refuted(failure=failure, text="\n".join(lines))
+
+
+def _result(
+    search: Search,
+    found: Exploration,
+    refuted: tuple[Refuted, ...],
+    trace: Trace | None,
+    seconds: float,
+) -> Result:
+    tables = search.tables
+    number = {kind: i for i, kind in enumerate(tables.kinds)}
+    kinds = dict.fromkeys([*search.model.kinds(), *tables.kinds])
+    return Result(
+        model=search.model,
+        result=found.result,
+        reason=found.reason,
+        reductions=search.reductions,
+        refuted=refuted,
+        states=found.states,
+        transitions=found.transitions,
+        moves=found.moves,
+        depth=trace.length if trace else found.depth,
+        seconds=seconds,
+        spec_evaluations=tables.evaluations,
+        equivariance_evaluations=tables.equivariance_evaluations,
+        peak_memory_bytes=peak_memory_bytes(),
+        tallies=tuple(search.tallies.values()),
+        coverage=tuple(
+            Coverage(
+                kind=kind,
+                evaluated=tables.evaluated.get(kind, 0),
+                fired=int(search.fired[number[kind]]) if kind in number else 0,
+                fresh=int(search.fresh[number[kind]]) if kind in number else 0,
+            )
+            for kind in kinds
+        ),
+        side_conditions=found.side_conditions,
+        trace=trace,
+    )

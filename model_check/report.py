@@ -1,0 +1,202 @@
+"""What a run says while it runs and when it ends: progress, summary, JSON."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import TextIO
+
+from model_check.check import Result
+from model_check.explore import Progress
+from model_check.model import Witness
+from model_check.trace import as_json, tell
+
+SCHEMA_VERSION = 1
+PLAIN_INTERVAL_S = 5.0
+TERMINAL_INTERVAL_S = 0.2
+
+
+class ProgressLine:
+    """Progress on a stream: in place on a terminal, a plain line at intervals otherwise."""
+
+    def __init__(self, stream: TextIO = sys.stderr) -> None:
+        """Write to ``stream``."""
+        self.stream = stream
+        self.in_place = stream.isatty()
+        self.interval_s = TERMINAL_INTERVAL_S if self.in_place else PLAIN_INTERVAL_S
+        self._next = time.monotonic() + self.interval_s
+        self._width = 0
+        self._last = (0.0, 0, 0)
+
+    def __call__(self, progress: Progress) -> None:
+        """Show the progress if it is time."""
+        now = time.monotonic()
+        if now < self._next:
+            return
+        self._next = now + self.interval_s
+        seconds, states, transitions = self._last
+        elapsed = max(progress.seconds - seconds, 1e-9)
+        if elapsed < 0 or progress.states < states:
+            elapsed, states, transitions = max(progress.seconds, 1e-9), 0, 0
+        line = (
+            f"depth {progress.depth}  states {progress.states:,}  "
+            f"transitions {progress.transitions:,}  queue {progress.queue:,}  "
+            f"{(progress.states - states) / elapsed:,.0f} states/s  "
+            f"{(progress.transitions - transitions) / elapsed:,.0f} transitions/s  "
+            f"{progress.seconds:.1f} s"
+        )
+        self._last = (progress.seconds, progress.states, progress.transitions)
+        if self.in_place:
+            self.stream.write("\r" + line.ljust(self._width))
+            self._width = len(line)
+        else:
+            self.stream.write(line + "\n")
+        self.stream.flush()
+
+    def close(self) -> None:
+        """Clear the line on a terminal."""
+        if self.in_place and self._width:
+            self.stream.write("\r" + " " * self._width + "\r")
+            self.stream.flush()
+
+
+def verdict(result: Result) -> str:
+    """The verdict in one line; a stopped run never looks like a pass."""
+    match result.result:
+        case "exhausted" if result.missing_witnesses:
+            missing = ", ".join(result.missing_witnesses)
+            return f"exhausted: every property holds, but never seen: {missing}"
+        case "exhausted":
+            return "exhausted: every behaviour within these bounds was explored, every property holds"
+        case "violated":
+            assert result.trace is not None, "a violation has a trace"
+            assert result.trace.clash is not None, "and says what is violated"
+            claim = result.trace.clash.property
+            return f"violated: {claim.title or claim.name} ({claim.name})"
+        case "interrupted":
+            return "interrupted: nothing is known of what was not explored"
+        case _:
+            return f"stopped at {result.reason}: nothing is known of what was not explored"
+
+
+def summary(result: Result) -> str:
+    """Everything that the run found, as text."""
+    lines = []
+    for refuted in result.refuted:
+        lines += [refuted.text, "explored again without this reduction", ""]
+    if result.trace:
+        lines += ["counterexample:", tell(result.trace), ""]
+    lines += [
+        verdict(result),
+        "",
+        f"states {result.states:,}   transitions {result.transitions:,} "
+        f"({result.moves:,} change a process)   depth {result.depth}   {result.seconds:.1f} s",
+        f"steps evaluated {result.spec_evaluations:,} (and {result.equivariance_evaluations:,} "
+        f"to verify symmetry)   peak memory {result.peak_memory_bytes / 2**20:,.0f} MiB",
+        "",
+    ]
+    lines += _property_lines(result)
+    lines += _witness_lines(result)
+    lines += _coverage_lines(result)
+    lines += _side_condition_lines(result)
+    return "\n".join(lines)
+
+
+def _property_lines(result: Result) -> list[str]:
+    width = max((len(t.property.name) for t in result.tallies), default=0)
+    lines = [f"{'property':{width}}  {'checked':>10}  {'non-vacuous':>11}"]
+    for tally in result.properties:
+        remark = "" if tally.holds else "  VIOLATED"
+        if tally.holds and not tally.non_vacuous:
+            remark = "  never applied"
+        lines.append(
+            f"{tally.property.name:{width}}  {tally.checked:10,}  {tally.non_vacuous:11,}{remark}"
+        )
+    return [*lines, ""]
+
+
+def _witness_lines(result: Result) -> list[str]:
+    width = max((len(t.property.name) for t in result.tallies), default=0)
+    lines = [f"{'witness':{width}}"]
+    for tally in result.witnesses:
+        expected = isinstance(tally.property, Witness) and tally.property.expected
+        state = "not expected at these bounds"
+        if not tally.holds:
+            state = "reached"
+        elif expected:
+            state = "not reached yet" if result.result != "exhausted" else "NOT REACHED"
+        lines.append(f"{tally.property.name:{width}}  {state}")
+    return [*lines, ""] if len(lines) > 1 else []
+
+
+def _coverage_lines(result: Result) -> list[str]:
+    width = max([len(c.kind) for c in result.coverage] + [6])
+    lines = [f"{'action':{width}}  {'evaluated':>10}  {'transitions':>12}  {'new states':>11}"]
+    for c in result.coverage:
+        remark = "" if c.evaluated else "  NEVER FIRED"
+        lines.append(f"{c.kind:{width}}  {c.evaluated:10,}  {c.fired:12,}  {c.fresh:11,}{remark}")
+    return [*lines, ""]
+
+
+def _side_condition_lines(result: Result) -> list[str]:
+    said = {
+        "symmetry": "renamed steps evaluated and equal",
+        "obsolete": "pairs of a message and a state or step verified",
+    }
+    lines = [f"reductions: {result.reductions}"]
+    for name, count in result.side_conditions.items():
+        lines.append(f"side conditions of {name}: {count:,} {said[name]}")
+    return lines
+
+
+def to_json(result: Result, bounds: dict[str, int], profile: str | None) -> dict[str, object]:
+    """The machine-readable result; the schema is described in the README."""
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "model": result.model.name,
+        "result": result.result,
+        "reason": result.reason or None,
+        "exit_code": result.exit_code,
+        "states": result.states,
+        "transitions": result.transitions,
+        "state_changing_transitions": result.moves,
+        "depth": result.depth,
+        "seconds": round(result.seconds, 3),
+        "spec_evaluations": result.spec_evaluations,
+        "equivariance_evaluations": result.equivariance_evaluations,
+        "peak_memory_bytes": result.peak_memory_bytes,
+        "bounds": bounds,
+        "profile": profile,
+        "reduction": str(result.reductions),
+        "refuted_reductions": [
+            {"reduction": r.failure.reduction, "claim": r.failure.claim} for r in result.refuted
+        ],
+        "properties": {
+            t.property.name: {
+                "checked": t.checked,
+                "non_vacuous": t.non_vacuous,
+                "holds": t.holds,
+            }
+            for t in result.properties
+        },
+        "witnesses": {
+            t.property.name: {
+                "reached": not t.holds,
+                "expected": isinstance(t.property, Witness) and t.property.expected,
+            }
+            for t in result.witnesses
+        },
+        "actions": {
+            c.kind: {
+                "evaluated": c.evaluated,
+                "transitions": c.fired,
+                "new_states": c.fresh,
+            }
+            for c in result.coverage
+        },
+        "side_conditions": result.side_conditions,
+        "violated": result.trace.clash.property.name
+        if result.trace and result.trace.clash
+        else None,
+        "trace": as_json(result.trace) if result.trace else None,
+    }

@@ -1,0 +1,119 @@
+"""What an exploration saw, in a form that does not depend on how it was reduced."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from model_check import kernel as k
+from model_check.explore import Search
+from model_check.raft_model import Bounds, RaftModel
+from model_check.tables import Reductions
+
+ALL_REDUCTIONS = [
+    Reductions(saturation=a, obsolete=b, symmetry=c)
+    for a, b, c in itertools.product((False, True), repeat=3)
+]
+
+
+def explored(
+    servers: int, terms: int, log_length: int, profile: str, reductions: Reductions
+) -> Search:
+    """A finished exploration of correct Raft."""
+    bounds = Bounds(servers=servers, terms=terms, log_length=log_length)
+    search = Search(RaftModel(bounds, profile), reductions=reductions)
+    assert search.run().result == "exhausted"
+    return search
+
+
+def distinct(columns: np.ndarray[Any, Any]) -> list[list[int]]:
+    """The distinct rows of a matrix of small numbers."""
+    sizes = tuple(int(size) + 1 for size in columns.max(axis=0))
+    packed = np.unique(np.ravel_multi_index(tuple(columns.T), sizes))
+    return np.column_stack(np.unravel_index(packed, sizes)).tolist()
+
+
+class Seen:
+    """The combinations of values that occurred, modulo renaming, as sets of numbers' names."""
+
+    def __init__(self, search: Search) -> None:
+        """Read all levels of a search."""
+        self.search = search
+        self.tables = search.tables
+        self.model: RaftModel = search.model  # type: ignore[assignment]
+        ids = self.model.processes
+        self.renamings = [dict(zip(ids, p, strict=True)) for p in itertools.permutations(ids)]
+        self.names: dict[tuple[str, int], list[str]] = {}
+        rows = np.concatenate([search.vectors(search.keys(g)) for g in search.generations])
+        n = len(ids)
+        self.server_tuples: set[Any] = set()
+        self.with_fact: set[Any] = set()
+        self.fact_pairs: set[Any] = set()
+        for row in distinct(rows[:, [*range(n), -1]]):
+            states, facts = row[:n], self.tables.tokens_of(row[n])
+            self.server_tuples.add(self._least(states, ()))
+            self.with_fact |= {self._least(states, (f,)) for f in facts}
+        for number in np.unique(rows[:, -1]).tolist():
+            facts = self.tables.tokens_of(number)
+            self.fact_pairs |= {self._least((), pair) for pair in itertools.combinations(facts, 2)}
+        self.deliveries = set(self._deliveries(rows))
+
+    def _deliveries(self, rows: np.ndarray[Any, Any]) -> Iterable[Any]:
+        """(Server state, class of a message that can be delivered to it and still matters)."""
+        n = len(self.model.processes)
+        seen: set[tuple[int, int]] = set()
+        for i, (_, target) in enumerate(self.tables.channels):
+            for state, channel in distinct(rows[:, [target, n + i]]):
+                for token in self.tables.tokens_of(channel):
+                    kept = self.tables.keep_quietly(state, token)
+                    if kept >= 0 and (state, kept) not in seen:
+                        seen.add((state, kept))
+                        yield self._least((state,), (kept,))
+
+    def _least(self, states: Iterable[int], tokens: Iterable[int]) -> Any:
+        """The least of the renamings of a combination of values."""
+        spelled = [self._spelled("state", s) for s in states]
+        spelled += [self._spelled("token", t) for t in tokens]
+        return min(tuple(sorted(names[i] for names in spelled)) for i in range(len(self.renamings)))
+
+    def _spelled(self, what: str, number: int) -> list[str]:
+        """A state or token written out under each renaming."""
+        if (what, number) not in self.names:
+            self.names[what, number] = [
+                self._write(what, number, renaming) for renaming in self.renamings
+            ]
+        return self.names[what, number]
+
+    def _write(self, what: str, number: int, renaming: dict[int, int]) -> str:
+        model = self.model
+        if what == "state":
+            return model.show(model.rename_state(renaming, self.tables.state(number)))
+        value = self.tables.tokens[number]
+        if len(value) == 1:
+            return model.show(model.rename_fact(renaming, value[0]))
+        source, target, message = value
+        ends = [renaming[model.processes[p]] for p in (source, target)]
+        return f"{ends} {model.show(model.rename_message(renaming, message))}"
+
+
+def successors(search: Search, key: int) -> set[int]:
+    """The keys of the states that one state-changing step of the compiled search leads to."""
+    worker = search.workers[0]
+    keys = np.array([key], np.int64)
+    while True:
+        worker.reserve(max(4 * search.room(), 1 << 12))
+        search.expand_span(worker, keys, (0, 1), k.MOVES, fill=True)
+        missed = worker.take_missed()
+        records = worker.records()[:, : len(search.tables.processes) + 1].copy()
+        worker.x[k.X_OUT_COUNT] = 0
+        search.tables.answer()
+        if not len(missed):
+            break
+    search.tables.make_room(extra_pairs=records.size + 1)
+    return {
+        int(k.fold(search.tables.address, leaves.ctypes.data, len(leaves)))
+        for leaves in map(np.ascontiguousarray, records)
+    }
