@@ -6,6 +6,7 @@ shows how to get there, and the model is explored again without that reduction.
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -15,7 +16,7 @@ from model_check.explore import Exploration, Limits, Progress, Search, peak_memo
 from model_check.judge import Tally
 from model_check.model import Model, Witness
 from model_check.tables import Reductions, SideConditionFailure
-from model_check.trace import Retracer, Trace, tell
+from model_check.trace import CheckerFault, Retracer, Trace, tell
 
 EXIT_OK = 0
 EXIT_MUTANTS = 1
@@ -134,12 +135,19 @@ def check(
             report=report,
         )
         found = search.run()
-        if found.result != "refuted":
+        failure, trace = found.failure, None
+        if found.violation:
+            try:
+                trace = Retracer(search).violation(found.violation)
+            except CheckerFault:
+                # A false claim may have led the search to where the model never goes.
+                failure = search.failed_side_condition()
+                if failure is None:
+                    raise
+        if failure is None:
             break
-        assert found.failure is not None, "a refutation names what failed"
-        refuted.append(_refuted(search, found.failure))
-        reductions = reductions.without(found.failure.reduction)
-    trace = Retracer(search).violation(found.violation) if found.violation else None
+        refuted.append(_refuted(search, failure))
+        reductions = reductions.without(failure.reduction)
     return _result(search, found, tuple(refuted), trace, time.monotonic() - started)
 
 
@@ -155,8 +163,9 @@ def _refuted(search: Search, failure: SideConditionFailure) -> Refuted:
         source, message = tables.message(failure.message)
         sender = model.name_of(tables.processes[source])
         lines.append(f"  message from {sender}: {model.show(message)}")
-    trace = Retracer(search).state(failure.state)
-    lines += [tell(trace)] if trace else []
+    with contextlib.suppress(CheckerFault):
+        trace = Retracer(search).state(failure.state)
+        lines += [tell(trace)] if trace else []
     return Refuted(failure=failure, text="\n".join(lines))
 
 

@@ -223,7 +223,7 @@ class Search:
 
     def _initial(self) -> Words:
         keys = []
-        for states in self.model.initial_states():
+        for states in self.tables.ask_model(self.model.initial_states):
             if len(states) != len(self.tables.processes):
                 raise ModelError("an initial state must have one state for each process")
             vector = np.zeros(self.tables.width, np.int64)
@@ -468,15 +468,21 @@ class Search:
 
     def _verified(self) -> Exploration:
         """The end is reached: are the reductions sound?"""
+        failure = self.failed_side_condition()
+        return self._ended("refuted", failure=failure) if failure else self._ended("exhausted")
+
+    def failed_side_condition(self) -> SideConditionFailure | None:
+        """Verify what the reductions rest on; returns the first claim that is false."""
         if self.reductions.symmetry:
             self.side_conditions["symmetry"] = self.tables.equivariance_evaluations
+            if self.tables.failures:
+                return self.tables.failures[0]
         if self.reductions.obsolete:
             check = RelevanceCheck(self.tables)
             failure = next(check.failures(), None)
             self.side_conditions["obsolete"] = check.pairs
-            if failure:
-                return self._ended("refuted", failure=failure)
-        return self._ended("exhausted")
+            return failure
+        return None
 
     def _ended(self, result: str, **more: Any) -> Exploration:
         return Exploration(

@@ -308,8 +308,8 @@ class Judge:
         """Judge a property over a set of processes in states with new tuples of values."""
         tables = self.tables
         bits = self._pair_relations if relation.by_state else self._fact_relations
-        kinds = np.array(
-            [len(t) == 1 and isinstance(t[0], relation.kind) for t in tables.tokens] or [0],
+        kinds: Words = np.array(
+            [int(len(t) == 1 and isinstance(t[0], relation.kind)) for t in tables.tokens] or [0],
             np.int64,
         )
         about = np.array(

@@ -67,7 +67,9 @@ def verdict(result: Result) -> str:
             missing = ", ".join(result.missing_witnesses)
             return f"exhausted: every property holds, but never seen: {missing}"
         case "exhausted":
-            return "exhausted: every behaviour within these bounds was explored, every property holds"
+            return (
+                "exhausted: every behaviour within these bounds was explored, every property holds"
+            )
         case "violated":
             assert result.trace is not None, "a violation has a trace"
             assert result.trace.clash is not None, "and says what is violated"

@@ -223,7 +223,7 @@ class Tables(Generic[State, Message, Action, Fact]):
         """All renamings of interchangeable processes, as tuples of positions; identity first."""
         n = len(self.processes)
         choices = []
-        for group in self.model.interchangeable():
+        for group in self.ask_model(self.model.interchangeable):
             places = [self.position[process] for process in group][:LARGEST_GROUP]
             choices.append(
                 [dict(zip(places, p, strict=True)) for p in itertools.permutations(places)]
@@ -309,10 +309,12 @@ class Tables(Generic[State, Message, Action, Fact]):
         self._note_images(k.W_RENAME_STATE, images, len(self.states))
         return self._state_ids[position, state]
 
-    def _ask_model(self, method: Callable[..., T], *arguments: object) -> T:
+    def ask_model(self, method: Callable[..., T], *arguments: object) -> T:
         """Call a method of the model that must not fail."""
         try:
             return method(*arguments)
+        except ModelError:
+            raise
         except Exception as error:
             raise ModelError(
                 f"{method.__name__}() of the model raised {type(error).__name__}: {error}"
@@ -325,7 +327,7 @@ class Tables(Generic[State, Message, Action, Fact]):
     def _renamed(
         self, rename: Callable[[dict[int, int], Any], Any], number: int, value: Any
     ) -> Any:
-        return self._ask_model(rename, self.renaming(number), value) if number else value
+        return self.ask_model(rename, self.renaming(number), value) if number else value
 
     def _note_images(self, slot: int, images: Sequence[int], count: int) -> None:
         """Note the renamings of a whole orbit: renaming image ``a`` by ``b`` is renaming by b∘a."""
@@ -444,10 +446,10 @@ class Tables(Generic[State, Message, Action, Fact]):
             p, value = self.states[state]
             source, message = self.message(token)
             process, sender = self.processes[p], self.processes[source]
-            if self._ask_model(self.model.is_obsolete, process, value, sender, message):
+            if self.ask_model(self.model.is_obsolete, process, value, sender, message):
                 known = -1
             else:
-                kept = self._ask_model(self.model.representative, process, value, sender, message)
+                kept = self.ask_model(self.model.representative, process, value, sender, message)
                 known = token if kept is message else self.message_id(source, p, kept)
             self.kept[state, token] = known
         return known
@@ -555,7 +557,7 @@ class Tables(Generic[State, Message, Action, Fact]):
         p, value = self.states[state]
         process = self.processes[p]
         taken = []
-        for i, action in enumerate(self._ask_model(self.model.actions, process, value)):
+        for i, action in enumerate(self.ask_model(self.model.actions, process, value)):
             kind = self.model.kind_of_action(action)
             run = partial(self.model.act, process, value, action)
             taken.append((action, self._evaluate(state, Cause(action=i), kind, run, again=again)))
@@ -610,8 +612,8 @@ class Tables(Generic[State, Message, Action, Fact]):
         position = self.process_of(state)
         for target, _ in outcome.sends:
             if self.position.get(target, position) == position:
-                error = f"it sends a message to {target!r}, which is no other process of the model"
-                self.observe(state, cause, None, error, again)
+                wrong = f"it sends a message to {target!r}, which is no other process of the model"
+                self.observe(state, cause, None, wrong, again)
                 return Entry(after=state, kind=kind_number, sends=(), facts=())
         self.observe(state, cause, outcome, "", again)
         return self._numbers(position, kind_number, outcome)

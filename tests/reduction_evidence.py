@@ -13,6 +13,7 @@ from model_check.explore import Search
 from model_check.raft_model import Bounds, RaftModel
 from model_check.tables import Reductions
 
+PLAIN = Reductions(saturation=False, obsolete=False, symmetry=False)
 ALL_REDUCTIONS = [
     Reductions(saturation=a, obsolete=b, symmetry=c)
     for a, b, c in itertools.product((False, True), repeat=3)
@@ -33,7 +34,8 @@ def distinct(columns: np.ndarray[Any, Any]) -> list[list[int]]:
     """The distinct rows of a matrix of small numbers."""
     sizes = tuple(int(size) + 1 for size in columns.max(axis=0))
     packed = np.unique(np.ravel_multi_index(tuple(columns.T), sizes))
-    return np.column_stack(np.unravel_index(packed, sizes)).tolist()
+    rows: list[list[int]] = np.column_stack(np.unravel_index(packed, sizes)).tolist()
+    return rows
 
 
 class Seen:

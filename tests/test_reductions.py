@@ -11,14 +11,13 @@ from model_check import kernel as k
 from model_check.explore import Search
 from model_check.model import Model, Outcome
 from model_check.raft_model import Bounds, RaftModel
-from model_check.tables import Reductions
+from model_check.tables import Reductions, Words
 from spec.cluster import Committed, Fact
 from spec.events import Event
 from spec.messages import Message
 from spec.state import Server
-from tests.reduction_evidence import ALL_REDUCTIONS, Seen, explored, successors
+from tests.reduction_evidence import ALL_REDUCTIONS, PLAIN, Seen, explored, successors
 
-PLAIN = Reductions(saturation=False, obsolete=False, symmetry=False)
 SMALL = [
     (1, 3, 2, "paper"),
     (1, 3, 2, "server"),
@@ -130,6 +129,7 @@ class Walk:
         self.moves = self.steps = 0
 
     def run(self, length: int) -> None:
+        """Walk this many steps from the initial state."""
         (initial,) = self.model.initial_states()
         self.servers: list[Server] = list(initial)
         self.sent: dict[tuple[int, int, Message], None] = {}
@@ -187,7 +187,7 @@ class Walk:
         if self.moves % 20 == 0:
             assert self._key(self.reduced) in successors(self.canonical, self._key(before))
 
-    def _key(self, vector: np.ndarray[tuple[int], np.dtype[np.int64]]) -> int:
+    def _key(self, vector: Words) -> int:
         """The same state as the search with symmetry names it."""
         here, there = self.followed.tables, self.canonical.tables
         n = len(self.servers)

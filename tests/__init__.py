@@ -1,0 +1,1 @@
+"""Tests: the paper, the claims, the checker."""
