@@ -23,7 +23,7 @@ check-all: $(VENV)/ready ## the long runs: both profiles, larger bounds, all mut
 	$(RUN) -m model_check --all-mutants
 
 bench: $(VENV)/ready ## measure, print the table of BENCHMARKS.md
-	$(RUN) -m model_check.bench
+	$(RUN) -m model_check.bench --write
 
 $(VENV)/ready: requirements.lock pyproject.toml
 	$(PYTHON) -m venv $(VENV)

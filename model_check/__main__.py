@@ -12,10 +12,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from model_check import mutants
 from model_check.check import EXIT_FAULT, EXIT_INTERRUPTED, EXIT_USAGE, check
 from model_check.explore import Limits
 from model_check.model import Model, ModelError
+from model_check.mutant_table import catalogue, run_all
+from model_check.mutants import Control, Killed, NotExpressible, find, load
 from model_check.raft_model import PROFILES, Bounds, RaftModel, Step
 from model_check.report import ProgressLine, summary, to_json, verdict
 from model_check.tables import Reductions
@@ -192,18 +193,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(options: argparse.Namespace) -> int:
     if options.list_mutants:
-        print(mutants.catalogue())
+        print(catalogue())
         return 0
     for path in (options.json, options.trace):
         _refuse_unwritable(path)
     workers = options.workers or _cores()
     if options.all_mutants:
-        return mutants.run_all(workers, quiet=options.quiet)
+        return run_all(workers, quiet=options.quiet)
     if options.model:
         model, bounds, profile = _foreign_model(options), {}, None
     else:
         raft = _raft_model(options)
-        model, profile = raft, options.profile or "paper"
+        model, profile = raft, raft.profile
         bounds = {
             "servers": raft.bounds.servers,
             "terms": raft.bounds.terms,
@@ -257,21 +258,25 @@ def _refuse_unwritable(path: str | None) -> None:
 
 def _raft_model(options: argparse.Namespace) -> RaftModel:
     rules: Step = step
-    mutant = None
+    given: Killed | Control | None = None
     if options.mutant:
-        mutant = mutants.find(options.mutant)
-        rules = mutants.rules_of(mutant)
-    given = mutants.bounds_of(mutant) if mutant else None
+        try:
+            mutant = find(options.mutant)
+        except KeyError as error:
+            raise UsageError(str(error.args[0])) from None
+        if isinstance(mutant.verdict, NotExpressible):
+            raise UsageError(f"mutant {mutant.name} cannot be run: {mutant.verdict.reason}")
+        rules = load(mutant)
+        # Without bounds of its own, a mutant runs at the smallest ones that show it.
+        if isinstance(mutant.verdict, Killed | Control):
+            given = mutant.verdict
     profile = options.profile or (given.profile if given else "paper")
-    options.profile = profile
     terms = options.terms or (given.terms if given else 3)
-    default_length = 2 if profile == "paper" else terms
     length = options.log_length
     if length is None:
-        length = given.log_length if given else default_length
-    bounds = Bounds(
-        servers=options.servers or (given.servers if given else 3), terms=terms, log_length=length
-    )
+        length = given.log_length if given else (2 if profile == "paper" else terms)
+    servers = options.servers or (given.servers if given else 3)
+    bounds = Bounds(servers=servers, terms=terms, log_length=length)
     return RaftModel(bounds, profile, rules)
 
 

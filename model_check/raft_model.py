@@ -81,6 +81,7 @@ class RaftModel(Model[Server, Message, Event, Fact]):
         """Explore ``rules`` (those of ``spec``, or a sabotage of them) under a profile."""
         self.name = f"Raft, {profile} profile"
         self.bounds = bounds
+        self.profile = profile
         self.options = PROFILES[profile]
         self.rules = rules
         self.processes = tuple(range(1, bounds.servers + 1))

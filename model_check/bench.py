@@ -1,0 +1,96 @@
+"""``python -m model_check.bench``: time the checker on this machine, print a Markdown table.
+
+Each row is a run of the command line in a process of its own, compiled code in the cache, with
+every property, fact and side condition. ``--write`` puts the table into BENCHMARKS.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+BEGIN, END = "<!-- begin: make bench -->", "<!-- end: make bench -->"
+HEADER = (
+    "| run | workers | states | transitions | depth | s | states/s | transitions/s | MiB |\n"
+    "|---|---|---|---|---|---|---|---|---|"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One line of the table: arguments of the command line, and how often they are run."""
+
+    arguments: str
+    runs: int = 3
+
+
+ROWS = (
+    Row(arguments="--servers 3 --terms 3"),
+    Row(arguments="--servers 3 --terms 2"),
+    Row(arguments="--servers 3 --terms 4 --log-length 1"),
+    Row(arguments="--servers 4 --terms 2 --log-length 1"),
+    Row(arguments="--servers 3 --terms 1 --reduction none --no-facts"),
+    Row(arguments="--servers 3 --terms 3 --profile server", runs=1),
+)
+
+
+def measure(row: Row, workers: int) -> str:
+    """Run a row; a line of the table with the medians."""
+    found = [_run_once(row, workers) for _ in range(row.runs)]
+    first = found[0]
+    seconds = statistics.median(f["seconds"] for f in found)
+    memory = statistics.median(f["peak_memory_bytes"] for f in found)
+    return (
+        f"| `{row.arguments}` | {workers} | {first['states']:,} | {first['transitions']:,} "
+        f"| {first['depth']} | {seconds:.1f} | {first['states'] / seconds:,.0f} "
+        f"| {first['transitions'] / seconds:,.0f} | {memory / 2**20:,.0f} |"
+    )
+
+
+def _run_once(row: Row, workers: int) -> dict[str, Any]:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "out.json"
+        command = [sys.executable, "-m", "model_check", *row.arguments.split(), "--quiet"]
+        subprocess.run(
+            [*command, "--workers", str(workers), "--json", str(path)],
+            check=True,
+            stdout=subprocess.DEVNULL,
+        )
+        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        return found
+
+
+def main() -> None:
+    """Print the table, and write it where it belongs if asked to."""
+    parser = argparse.ArgumentParser(prog="python -m model_check.bench", description=__doc__)
+    parser.add_argument("--write", action="store_true", help="write the table to BENCHMARKS.md")
+    parser.add_argument("--quick", action="store_true", help="only the first two rows, once")
+    options = parser.parse_args()
+    rows = [Row(arguments=r.arguments, runs=1) for r in ROWS[:2]] if options.quick else ROWS
+    cores = os.cpu_count() or 1
+    title = f"{cores} cores, {platform.machine()}, CPython {platform.python_version()}\n"
+    lines = [title, HEADER]
+    print("\n".join(lines), flush=True)
+    for row in rows:
+        for workers in sorted({1, cores}):
+            lines.append(measure(row, workers))
+            print(lines[-1], flush=True)
+    if options.write:
+        path = Path("BENCHMARKS.md")
+        before, _, rest = path.read_text(encoding="utf-8").partition(BEGIN)
+        after = rest.partition(END)[2]
+        table = "\n".join(lines)
+        path.write_text(f"{before}{BEGIN}\n{table}\n{END}{after}", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,141 @@
+"""A small language for schedules: the figures of the paper as transcripts that can be played.
+
+A transcript consists of blocks. A block is some commands, a line ``----``, and what came of them:
+who was elected, what was committed, and every server's role, term, vote, commit index and log.
+A blank line ends a block; ``#`` begins a comment.
+
+    5 servers, paper            a new cluster and its profile (``paper`` or ``server``)
+    S1: election timeout        or ``heartbeat``, ``restart``, ``client x y`` (commands x and y)
+    deliver RequestVote S1 -> S2    the latest one that was sent, perhaps once more
+    exchange S1 <-> S2 S3       all that is in flight between S1 and the others, and what follows
+    elect S1 by S2 S3           election timeout, requests for votes, votes
+    lose                        whatever is in flight never arrives
+    remember c / back to c      another future of the same moment
+"""
+
+from __future__ import annotations
+
+import re
+
+from spec import messages
+from spec.events import (
+    BecameLeader,
+    ClientRequestRefused,
+    CommittedUpTo,
+    Effects,
+    ElectionTimeout,
+    Event,
+    HeartbeatTimeout,
+    PersistEntries,
+    Restart,
+)
+from spec.messages import Message
+from spec.raft import PAPER, SERVER, Options
+from spec.state import Command, Entry, Server, ServerId
+from tests.cluster import Cluster, client_request
+
+PROFILES = {"paper": PAPER, "server": SERVER}
+TIMERS: dict[str, Event] = {
+    "election timeout": ElectionTimeout(),
+    "heartbeat": HeartbeatTimeout(),
+    "restart": Restart(),
+}
+
+
+class BadCommand(ValueError):
+    """No command of the language looks like this."""
+
+
+class Recorder(Cluster):
+    """A cluster that writes down what is worth reading."""
+
+    def __init__(self, size: int, options: Options) -> None:
+        super().__init__(size, options)
+        self.notes: list[str] = []
+
+    def take_step(self, server_id: ServerId, event: Event) -> Effects:
+        """As in any cluster, noting what came of it."""
+        before = self.servers[server_id]
+        effects = super().take_step(server_id, event)
+        self.notes += [f"S{server_id} {n}" for e in effects if (n := note(before, e))]
+        return effects
+
+
+def note(before: Server, effect: object) -> str | None:
+    """What is worth reading about an effect."""
+    match effect:
+        case BecameLeader(term=term):
+            return f"leads term {term}"
+        case CommittedUpTo(commit_index=index):
+            return f"commits up to {index}"
+        case PersistEntries(first_index=first) if first <= len(before.log.entries):
+            return f"removes its entries from {first} on"
+        case ClientRequestRefused():
+            return "refuses the client"
+        case _:
+            return None
+
+
+def played(text: str) -> tuple[str, list[Cluster]]:
+    """The transcript with what really came of it, and every cluster that it used."""
+    cluster = Recorder(0, PAPER)
+    moments: dict[str, Recorder] = {}
+    clusters: list[Cluster] = []
+    blocks = []
+    for block in text.strip().split("\n\n"):
+        lines = block.split("\n----")[0].splitlines()
+        commands = [line for line in lines if not line.startswith("#")]
+        for command in commands:
+            match command.split():
+                case [size, "servers,", profile]:
+                    cluster = Recorder(int(size), PROFILES[profile])
+                    clusters.append(cluster)
+                case ["remember", name]:
+                    moments[name] = cluster.copy()
+                case ["back", "to", name]:
+                    cluster = moments[name].copy()
+                case _:
+                    obey(cluster, command)
+        result = ["----", *cluster.notes, *map(shown, cluster.servers.values())] if commands else []
+        cluster.notes.clear()
+        blocks.append("\n".join(lines + result))
+    return "\n\n".join(blocks) + "\n", clusters
+
+
+def obey(cluster: Cluster, command: str) -> None:
+    """Carry out one command about servers and messages."""
+    ids = [ServerId(int(number)) for number in re.findall(r"\bS(\d)\b", command)]
+    match command.replace(":", "").split():
+        case [_, "client", *commands]:
+            cluster.happen(ids[0], client_request(*commands))
+        case ["deliver", kind, _, "->", _]:
+            message_type: type[Message] = getattr(messages, kind)
+            cluster.deliver(message_type, *ids)
+        case ["exchange", _, "<->", *_]:
+            cluster.exchange(*ids)
+        case ["elect", _, "by", *_]:
+            cluster.elect(*ids)
+        case ["lose"]:
+            cluster.lose()
+        case [_, *timer] if " ".join(timer) in TIMERS:
+            cluster.happen(ids[0], TIMERS[" ".join(timer)])
+        case _:
+            raise BadCommand(command)
+
+
+def shown(server: Server) -> str:
+    """One line for a server; its log from index 1 on, each entry as its term and its command."""
+    vote = f"S{server.voted_for}" if server.voted_for else "-"
+    line = (
+        f"S{server.server_id} {type(server.role).__name__.lower():9} term {server.current_term}"
+        f"  vote {vote:2}  commit {server.commit_index:<2}  log {shown_log(server.log.entries)}"
+    )
+    return line.rstrip()
+
+
+def shown_log(entries: tuple[Entry, ...]) -> str:
+    """``1x 2y``: an entry of term 1 with command x, then one of term 2 with command y."""
+    return " ".join(
+        f"{e.term}{e.payload.data.decode() if isinstance(e.payload, Command) else '*'}"
+        for e in entries
+    )
