@@ -90,6 +90,8 @@ class Worker:
                 (k.X_DIRTY, max(channels, 1)),
                 (k.X_SUMS, processes),
                 (k.X_MISSED, CHUNK),
+                (k.X_LEAVES, processes + 1),
+                (k.X_FIRED, MOST_KINDS),
             )
         }
         for slot, array in self._held.items():
@@ -298,7 +300,7 @@ class Search:
             for worker in used:
                 worker.reserve(max(4 * self.room(), 1 << 16))
             jobs = [
-                self._pool.submit(self.expand_span, worker, chunk, span, which, fill=False)
+                self._pool.submit(self._work, worker, chunk, span, which)
                 for worker, span in zip(used, spans, strict=True)
             ]
             stops = [job.result() for job in jobs]
@@ -310,6 +312,12 @@ class Search:
         while len(rest):
             rest = self._fill(np.ascontiguousarray(rest), which, found)
         return found
+
+    def _work(self, worker: Worker, keys: Words, span: tuple[int, int], which: int) -> int:
+        """What one thread does with its part of a chunk."""
+        stop = self.expand_span(worker, keys, span, which, fill=False)
+        k.drop_visited(self.tables.address, worker.address)
+        return stop
 
     def _fill(self, keys: Words, which: int, found: list[Words]) -> Words:
         """Expand one after the other, filling the tables; returns what must be tried again."""
@@ -351,6 +359,8 @@ class Search:
             steps = worker.x[k.X_MOVES if self.reductions.saturation else k.X_STEPS]
             self.progress.transitions += int(steps)
         worker.x[k.X_STEPS] = worker.x[k.X_MOVES] = 0
+        self.fired += worker.vector(k.X_FIRED)
+        worker.vector(k.X_FIRED)[:] = 0
         if not count:
             return []
         tables.make_room(extra_pairs=count * len(tables.processes))
@@ -369,7 +379,7 @@ class Search:
         tables = self.tables
         tables.make_room(extra_pairs=len(leaves))
         tables.make_visited_room(1)
-        key = int(k.fold(tables.address, leaves.ctypes.data, len(leaves)))
+        key = int(k.fold(tables.address, leaves.ctypes.data, len(leaves), True))
         if visit and not k.visit(tables.address, key):
             return -1
         return key

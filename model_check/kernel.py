@@ -104,8 +104,9 @@ MISS = -1
     W_VISITED,  # open addressing: key + 1
     W_VISITED_COUNT,
     W_VISITED_MASK,
+    W_FORMER_PROCESS,  # [renaming, process] -> the process that is renamed to it
     W_SLOTS,
-) = range(36)
+) = range(37)
 
 # A worker's own block.
 (
@@ -123,8 +124,10 @@ MISS = -1
     X_BUFFER,
     X_DIRTY,
     X_SUMS,
+    X_LEAVES,
+    X_FIRED,  # [kind] -> how many records were dropped
     X_SLOTS,
-) = range(15)
+) = range(17)
 
 ASK_STEP, ASK_KEPT, ASK_LOCAL = range(3)
 QUIET, MOVES = range(2)
@@ -598,19 +601,28 @@ def canonical(w: int, x: int, v: int, fill: bool) -> bool:
     trial = peek(x, X_TRIAL)
     states = peek(x, X_BUFFER)
     ties = peek(x, X_BUFFER) + 8 * n
-    count = 0
-    for renaming in range(renamings):
-        names = peek(w, W_RENAME_PROCESS) + 8 * n * renaming
-        for p in range(n):
-            state = peek(peek(w, W_RENAME_STATE), peek(v, p) * renamings + renaming)
-            poke(trial, peek(names, p), state)
-        order = -1 if count == 0 else compare_words(trial, states, n)
-        if order < 0:
-            copy_words(trial, states, n)
+    images = peek(w, W_RENAME_STATE)
+    copy_words(v, states, n)
+    poke(ties, 0, 0)  # renaming 0 is the identity
+    count = 1
+    for renaming in range(1, renamings):
+        former = peek(w, W_FORMER_PROCESS) + 8 * n * renaming
+        p = 0
+        state = 0
+        while p < n:
+            state = peek(images, peek(v, peek(former, p)) * renamings + renaming)
+            if state != peek(states, p):
+                break
+            p += 1
+        if p < n and state > peek(states, p):
+            continue
+        if p < n:
+            for q in range(p, n):
+                state = peek(images, peek(v, peek(former, q)) * renamings + renaming)
+                poke(states, q, state)
             count = 0
-        if order <= 0:
-            poke(ties, count, renaming)
-            count += 1
+        poke(ties, count, renaming)
+        count += 1
     if count == 1 and peek(ties, 0) == 0:
         return True
     # Renaming a set uses the buffer, so the ties are kept beyond what a set can need.
@@ -660,14 +672,16 @@ def leaves_of(w: int, v: int, out: int, fill: bool) -> bool:
 
 
 @compiled
-def fold(w: int, leaves: int, count: int) -> int:
+def fold(w: int, leaves: int, count: int, fill: bool) -> int:
     """Fold leaves, neighbour with neighbour, until two are left: the key. Overwrites ``leaves``."""
     while count > 2:
         half = 0
         for i in range(0, count, 2):
             node = peek(leaves, i)
             if i + 1 < count:
-                node = pair(w, node, peek(leaves, i + 1), True)
+                node = pair(w, node, peek(leaves, i + 1), fill)
+                if node == MISS:
+                    return MISS
             poke(leaves, half, node)
             half += 1
         count = half
@@ -846,6 +860,47 @@ def revisit(old: int, old_mask: int, w: int) -> None:
 
 
 @compiled
+def is_visited(w: int, key: int) -> bool:
+    """Is a key in the visited set?"""
+    table = peek(w, W_VISITED)
+    mask = peek(w, W_VISITED_MASK)
+    i = mix(key) & mask
+    while True:
+        k = peek(table, i)
+        if k == key + 1:
+            return True
+        if k == 0:
+            return False
+        i = (i + 1) & mask
+
+
+@compiled
+def drop_visited(w: int, x: int) -> None:
+    """Drop the records of states that were visited before; reads the tables only.
+
+    A loop of its own, so that the processor can wait for many places in memory at once.
+    """
+    n = peek(w, W_PROCESSES)
+    size = n + 3
+    out = peek(x, X_OUT)
+    leaves = peek(x, X_LEAVES)
+    fired = peek(x, X_FIRED)
+    kept = out
+    for i in range(peek(x, X_OUT_COUNT)):
+        at = out + 8 * i * size
+        copy_words(at, leaves, n + 1)
+        key = fold(w, leaves, n + 1, False)
+        if key != MISS and is_visited(w, key):
+            kind = peek(at, n + 1)
+            poke(fired, kind, peek(fired, kind) + 1)
+            continue
+        if kept != at:
+            copy_words(at, kept, size)
+        kept += 8 * size
+    poke(x, X_OUT_COUNT, (kept - out) // (8 * size))
+
+
+@compiled
 def insert(w: int, x: int, news: int, fired: int, fresh: int) -> int:
     """Visit all records of a worker; new keys go to ``news``; returns how many.
 
@@ -858,7 +913,7 @@ def insert(w: int, x: int, news: int, fired: int, fresh: int) -> int:
         at = out + 8 * i * (n + 3)
         kind = peek(at, n + 1)
         poke(fired, kind, peek(fired, kind) + 1)
-        key = fold(w, at, n + 1)
+        key = fold(w, at, n + 1, True)
         if visit(w, key):
             poke(fresh, kind, peek(fresh, kind) + 1)
             poke(news, count, key)

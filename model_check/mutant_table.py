@@ -4,21 +4,11 @@ from __future__ import annotations
 
 import sys
 import textwrap
-import time
 from dataclasses import dataclass
 from typing import assert_never
 
 from model_check.check import EXIT_MUTANTS, EXIT_OK, check
-from model_check.mutants import (
-    MUTANTS,
-    Control,
-    Killed,
-    Mutant,
-    NotExpressible,
-    Scripted,
-    load,
-    play,
-)
+from model_check.mutants import MUTANTS, Control, Killed, Mutant, NotExpressible, load
 from model_check.raft_model import Bounds, RaftModel
 
 HEADER = (
@@ -48,22 +38,10 @@ class Row:
 
 
 def run(mutant: Mutant, workers: int) -> Row:
-    """Explore, or play, one mutant."""
-    started = time.monotonic()
+    """Explore one mutant, if it can be made."""
     match mutant.verdict:
         case NotExpressible(reason=reason):
             return Row(mutant=mutant, as_expected=True, ends=f"not expressible here: {reason}")
-        case Scripted(by=by, servers=servers, schedule=schedule) as scripted:
-            found = play(scripted, load(mutant))
-            return Row(
-                mutant=mutant,
-                as_expected=found == by,
-                ends="killed by a scripted schedule",
-                by=f"`{found}`" if found else "nothing",
-                bounds=f"{servers} servers",
-                steps=str(len(schedule)),
-                seconds=time.monotonic() - started,
-            )
         case Killed() | Control():
             return _explored(mutant, mutant.verdict, workers)
         case _:
@@ -71,9 +49,7 @@ def run(mutant: Mutant, workers: int) -> Row:
 
 
 def _explored(mutant: Mutant, expected: Killed | Control, workers: int) -> Row:
-    bounds = Bounds(
-        servers=expected.servers, terms=expected.terms, log_length=expected.log_length
-    )
+    bounds = Bounds(servers=expected.servers, terms=expected.terms, log_length=expected.log_length)
     result = check(RaftModel(bounds, expected.profile, load(mutant)), workers=workers)
     found = ", ".join(result.missing_witnesses)
     if result.trace and result.trace.clash:

@@ -198,6 +198,8 @@ class Tables(Generic[State, Message, Action, Fact]):
         self._place(k.W_SOURCE_OF, np.array([q for q, _ in self.channels] or [0], np.int64))
         self._place(k.W_TARGET_OF, np.array([p for _, p in self.channels] or [0], np.int64))
         self._place(k.W_RENAME_PROCESS, np.array(self.renamings, np.int64).reshape(-1))
+        former = [[renaming.index(p) for p in range(n)] for renaming in self.renamings]
+        self._place(k.W_FORMER_PROCESS, np.array(former, np.int64).reshape(-1))
         self._place(k.W_LOCAL, np.full(1 << 10, k.MISS, np.int64))
         self._place(k.W_RENAME_STATE, np.zeros((1 << 10) * len(self.renamings), np.int64))
         self._place(k.W_RENAME_TOKEN, np.zeros((1 << 10) * len(self.renamings), np.int64))

@@ -176,15 +176,18 @@ class Cluster:
     def judge(self, claim: Claim, *case: Any) -> None:
         """Count a claim where it applies and is true; a property must never be false."""
         verdict = claim.predicate(*case)
-        if verdict is False and claim in PROPERTIES:
+        if verdict is False and claim.needs is None:
             raise ClaimBroken(f"{claim.title}: {case}")
         self.applied[claim.name] += bool(verdict)
 
     def happen(self, server_id: ServerId, event: Event) -> Effects:
         """Let ``event`` happen and check everything."""
+        known = len(self.history)
         effects = self.take_step(server_id, event)
-        for shape in (Shape.PRESENT, Shape.HISTORY, Shape.PRESENT_AND_HISTORY):
-            self.check(shape)
+        self.check(Shape.PRESENT)
+        self.check(Shape.PRESENT_AND_HISTORY)
+        if len(self.history) > known:
+            self.check(Shape.HISTORY)
         return effects
 
     # Schedules in few words

@@ -116,6 +116,6 @@ def successors(search: Search, key: int) -> set[int]:
             break
     search.tables.make_room(extra_pairs=records.size + 1)
     return {
-        int(k.fold(search.tables.address, leaves.ctypes.data, len(leaves)))
+        int(k.fold(search.tables.address, leaves.ctypes.data, len(leaves), True))
         for leaves in map(np.ascontiguousarray, records)
     }

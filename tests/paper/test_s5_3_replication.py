@@ -71,6 +71,17 @@ def behind_by_two_terms() -> Cluster:
     return cluster
 
 
+def s3_behind_after_an_election() -> Cluster:
+    """S1 leads term 2 with log 1 1; S3 has nothing, and the first request to it is in flight."""
+    cluster = Cluster()
+    cluster.elect(S1, S2)
+    cluster.request(S1, "x", "y")
+    cluster.lose()
+    cluster.restart(S1)
+    cluster.elect(S1, S2)
+    return cluster
+
+
 def success(effects: Effects) -> int:
     """The match_index of the only answer among the effects, a success."""
     (answer,) = [e.message for e in effects if isinstance(e, Send)]
@@ -350,11 +361,7 @@ def test_new_leader_starts_from_its_last_entry() -> None:
 
 def test_next_index_backs_up_one_at_a_time_until_the_logs_match() -> None:
     """After a rejection the leader decrements nextIndex and retries. Source: §5.3"""
-    cluster = Cluster()
-    cluster.elect(S1, S2)
-    cluster.request(S1, "x", "y")
-    cluster.restart(S1)
-    cluster.elect(S1, S2)
+    cluster = s3_behind_after_an_election()
     tried = []
     for expected in (2, 1, 0):
         request = cluster.latest(AppendEntries, S1, S3).message
@@ -370,15 +377,26 @@ def test_next_index_backs_up_one_at_a_time_until_the_logs_match() -> None:
     assert cluster.log_terms(S3) == [1, 1]
 
 
+def test_doubled_rejection_is_counted_once() -> None:
+    """A rejection answers the request at one nextIndex, so the second copy is about none.
+    Source: §5.3
+    """
+    cluster = s3_behind_after_an_election()
+    cluster.deliver(AppendEntries, S1, S3)
+    assert cluster.deliver(AppendEntriesMismatch, S3, S1) != ()
+    once = cluster.servers[S1]
+    assert cluster.deliver(AppendEntriesMismatch, S3, S1) == ()
+    assert cluster.servers[S1] == once
+
+
 def test_late_rejection_does_not_set_next_index_back() -> None:
-    """A rejection answers one nextIndex; doubled or late it is about none. Source: §5.3"""
-    cluster = behind_by_two_terms()
-    cluster.heartbeat(S1)
+    """What is known to match is not rejected any more, whatever arrives late. Source: §5.3"""
+    cluster = s3_behind_after_an_election()
     cluster.exchange(S1, S3)
     rejections = [p for p in cluster.network if isinstance(p.message, AppendEntriesMismatch)]
-    assert [p.source for p in rejections] == [S3] * len(rejections)
-    assert rejections
     settled = cluster.servers[S1]
+    assert leader_role(settled.role).match_index[S3] == 2
+    assert len(rejections) == 2
     for packet in rejections:
         assert cluster.happen(S1, packet.arrives()) == ()
     assert cluster.servers[S1] == settled
