@@ -457,7 +457,7 @@ class Search:
             source, target = tables.channel_of(tables.renamed_token(message, number))
             column = vectors[:, n + tables.channels.index((source, target))]
             hit &= self._contains(column, tables.renamed_token(message, number))
-        if violation.mask and hit.any():
+        if violation.mask is not None and hit.any():
             relation = violation.property.over[-1].relation  # type: ignore[union-attr]
             subject = (
                 tables.state(tables.renamed_state(violation.states[0], number))

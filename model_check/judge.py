@@ -63,7 +63,8 @@ class Violation:
     property: Property
     states: tuple[int, ...] = ()
     facts: tuple[int, ...] = ()
-    mask: int = 0
+    mask: int | None = None
+    """Of a property over a set of processes: which were in it, bit by bit."""
     cause: Cause[Any, Any] | None = None
     moves: bool = False
     """Does the violating step change the state of its process?"""

@@ -1,757 +1,890 @@
-"""Known bugs of real Raft implementations, each put into one rule of ``spec``.
-
-A mutant is a handful of source patches. ``load`` applies them to private copies of ``spec.log``,
-``spec.quorum`` and ``spec.raft`` and returns the sabotaged ``step``; the specification itself
-carries no trace of it. "Seen in" names public reports; bug numbers with gaps are a catalogue's.
-"""
-
-from __future__ import annotations
-
-import builtins
-import importlib
-import inspect
-import types
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import cast
-
-from model_check.raft_model import Step
-
-SABOTAGED = ("spec.log", "spec.quorum", "spec.raft")
-"""The modules that hold rules, each importing only those before it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Patch:
-    """Replace ``before``, which must occur exactly once in ``module``, by ``after``."""
-
-    module: str
-    before: str
-    after: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Killed:
-    """The checker finds it at these bounds, by a property or by a witness that stays away."""
-
-    by: str
-    servers: int
-    terms: int
-    log_length: int
-    profile: str = "paper"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Control:
-    """Exhausted without a violation at these bounds: for this reason no safety bug there."""
-
-    reason: str
-    servers: int
-    terms: int
-    log_length: int
-    profile: str = "paper"
-
-
-@dataclass(frozen=True, slots=True)
-class NotExpressible:
-    """The rule that it breaks is not in ``spec``."""
-
-    reason: str
-
-
-Verdict = Killed | Control | NotExpressible
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Mutant:
-    """One bug: what it is, where it was seen, how to make it, how it ends."""
-
-    name: str
-    title: str
-    seen_in: str
-    patches: tuple[Patch, ...] = ()
-    verdict: Verdict
-
-
-class MutantError(Exception):
-    """A patch does not fit the source any more."""
-
-
-def find(name: str) -> Mutant:
-    """The mutant of this name; raises ``KeyError`` with a line that lists all names."""
-    for mutant in MUTANTS:
-        if mutant.name == name:
-            return mutant
-    raise KeyError(f"unknown mutant {name!r}: there are {', '.join(m.name for m in MUTANTS)}")
-
-
-def load(mutant: Mutant) -> Step:
-    """The sabotaged ``step``; raises ``MutantError`` if a patch does not fit."""
-    private: dict[str, types.ModuleType] = {}
-
-    def import_private(
-        name: str,
-        globals_: Mapping[str, object] | None = None,
-        locals_: Mapping[str, object] | None = None,
-        fromlist: Sequence[str] | None = (),
-        level: int = 0,
-    ) -> types.ModuleType:
-        if name in private:
-            return private[name]
-        return builtins.__import__(name, globals_, locals_, fromlist or (), level)
-
-    for name in SABOTAGED:
-        original = importlib.import_module(name)
-        module = types.ModuleType(name, f"{name}, sabotaged by {mutant.name}")
-        module.__file__ = original.__file__
-        module.__dict__["__builtins__"] = {**vars(builtins), "__import__": import_private}
-        source = patched(mutant, name, inspect.getsource(original))
-        exec(compile(source, f"{original.__file__} ({mutant.name})", "exec"), module.__dict__)
-        private[name] = module
-    return cast(Step, private["spec.raft"].__dict__["step"])
-
-
-def patched(mutant: Mutant, module: str, source: str) -> str:
-    """The source of a module with the mutant's patches applied."""
-    for patch in mutant.patches:
-        if patch.module != module:
-            continue
-        if source.count(patch.before) != 1:
-            raise MutantError(
-                f"mutant {mutant.name}: {source.count(patch.before)} places in {module} instead of "
-                f"one read {patch.before.strip().splitlines()[0]!r}"
-            )
-        source = source.replace(patch.before, patch.after)
-    return source
-
-
-def _raft(before: str, after: str) -> Patch:
-    return Patch("spec.raft", before, after)
-
-
-# Places that several bugs share.
-_VOTED_FOR = "server.voted_for in (None, request.candidate_id) and is_up_to_date("
-_UP_TO_DATE = """ and is_up_to_date(
-        (request.last_log_term, request.last_log_index),
-        (last_term(server.log), last_index(server.log)),
-    )"""
-_OLDER = "    if message.term < server.current_term:\n"
-_FOLLOWER_AGAIN = "current_term=term, voted_for=None, role=Follower())"
-_RECOGNISED = "server = replace(server, role=Follower())  # a candidate"
-_ACKNOWLEDGED = (
-    "AppendEntriesSuccess(term=server.current_term, match_index=index_of_last_new_entry)"
-)
-_COMMIT = "min(request.leader_commit, index_of_last_new_entry)"
-_NEW_MATCH_INDEX = "match_index=IndexOf.of(dict.fromkeys(others, Index(0))),"
-
-_SECTION_6 = "membership changes (§6) are not in the spec"
-_SECTION_7 = "snapshots (§7) are not in the spec"
-_READS = "linearizable reads (§8, D6.4) are not in the spec"
-_SESSIONS = "client sessions (§8, D6.3) are not in the spec"
-_DISK = "a fault of the storage of a server, which is not here"
-
 MUTANTS: tuple[Mutant, ...] = (
+    # Elections (§5.1, §5.2, §5.4.1)
     Mutant(
         name="B01",
-        title="vote lost on restart",
-        seen_in="PySyncObj 0.3.14 (term and vote live only in memory); akka-raft #56",
+        title="a restart forgets the vote",
+        seen_in="PySyncObj 0.3.14, akka-raft #56",
         patches=(
-            _raft("voted_for=server.voted_for,\n        log", "voted_for=None,\n        log"),
+            Patch(
+                before="voted_for=server.voted_for,\n        log=server.log,",
+                after="voted_for=None,\n        log=server.log,",
+            ),
         ),
-        verdict=Killed(by="one_vote_per_term", servers=3, terms=1, log_length=0),
+        verdict=Killed(by="one_vote_per_term", servers=1, terms=1, log_length=0),
     ),
     Mutant(
         name="B02",
-        title="term lost on restart",
-        seen_in="PySyncObj 0.3.14",
+        title="a restart forgets the term",
+        seen_in="PySyncObj 0.3.14, akka-raft #56",
         patches=(
-            _raft(
-                "current_term=server.current_term,\n        voted_for=server.voted_for,\n        log",
-                "current_term=Term(0),\n        voted_for=None,\n        log",
+            Patch(
+                before="current_term=server.current_term,\n        voted_for=server.voted_for,\n        log",
+                after="current_term=Term(0),\n        voted_for=server.voted_for,\n        log",
             ),
         ),
-        verdict=Killed(by="term_never_decreases", servers=2, terms=1, log_length=0),
+        verdict=Killed(by="term_never_decreases", servers=1, terms=1, log_length=0),
     ),
     Mutant(
         name="B03",
-        title="second vote in the same term",
+        title="a second vote in the same term",
         seen_in="camunda #5356, nebula #2405",
-        patches=(_raft(_VOTED_FOR, "is_up_to_date("),),
-        verdict=Killed(by="one_vote_per_term", servers=3, terms=1, log_length=0),
+        patches=(
+            Patch(
+                before="granted = server.voted_for in (None, request.candidate_id) and is_up_to_date(",
+                after="granted = is_up_to_date(",
+            ),
+        ),
+        verdict=Killed(by="one_vote_per_term", servers=2, terms=1, log_length=0),
     ),
     Mutant(
         name="B04",
-        title="candidate's vote for itself not recorded",
+        title="a candidate does not record its vote for itself",
         seen_in="xraft #44",
         patches=(
-            _raft(
-                "voted_for=server.server_id,\n        role=Candidate",
-                "voted_for=None,\n        role=Candidate",
+            Patch(
+                before="        voted_for=server.server_id,\n        role=Candidate",
+                after="        voted_for=None,\n        role=Candidate",
             ),
-            _raft(
-                "PersistTermAndVote(current_term=server.current_term, voted_for=server.server_id)",
-                "PersistTermAndVote(current_term=server.current_term, voted_for=None)",
+            Patch(
+                before="current_term=server.current_term, voted_for=server.server_id)",
+                after="current_term=server.current_term, voted_for=None)",
             ),
         ),
-        verdict=Killed(by="election_safety", servers=3, terms=1, log_length=0),
+        verdict=Killed(by="election_safety", servers=2, terms=1, log_length=0),
     ),
     Mutant(
         name="B05",
-        title="voted_for cleared by a heartbeat of the same term",
+        title="a heartbeat of the same term clears the vote",
         seen_in="redpanda #14, CCF #8091 #8094, canonical/raft #196",
         patches=(
-            _raft(_RECOGNISED, "server = replace(server, role=Follower(), voted_for=None)  # a"),
+            Patch(
+                before="server = replace(server, role=Follower())  # a",
+                after="server = replace(server, role=Follower(), voted_for=None)  # a",
+            ),
         ),
-        verdict=Killed(by="one_vote_per_term", servers=3, terms=1, log_length=0),
+        verdict=Killed(by="one_vote_per_term", servers=2, terms=1, log_length=0),
     ),
     Mutant(
         name="B06",
-        title="leader grants a vote in its own term",
+        title="a leader votes for another in its own term",
         seen_in="daos raft #70",
         patches=(
-            _raft(
-                "granted = server.voted_for in (None, request.candidate_id)",
-                "granted = (\n        isinstance(server.role, Leader)\n        or server.voted_for in "
-                "(None, request.candidate_id)\n    )",
+            Patch(
+                before="granted = server.voted_for in (None, request.candidate_id) and is_up_to_date(",
+                after="""\
+free = server.voted_for in (None, request.candidate_id)
+    granted = (free or isinstance(server.role, Leader)) and is_up_to_date(""",
             ),
         ),
         verdict=Killed(by="one_vote_per_term", servers=3, terms=1, log_length=0),
     ),
     Mutant(
         name="B07",
-        title="vote without looking at the logs",
-        seen_in="the paper, §5.4.1: what the rule is for",
-        patches=(_raft(_UP_TO_DATE, ""),),
+        title="votes without looking at the logs",
+        seen_in="the omission that the paper warns of in §5.4.1",
+        patches=(
+            Patch(
+                before="""(None, request.candidate_id) and is_up_to_date(
+        (request.last_log_term, request.last_log_index),
+        (last_term(server.log), last_index(server.log)),
+    )
+""",
+                after="(None, request.candidate_id)\n",
+            ),
+        ),
         verdict=Killed(by="leader_completeness", servers=3, terms=2, log_length=1),
     ),
     Mutant(
         name="B08",
-        title="logs compared by length only",
-        seen_in="a common error of ports",
+        title="a vote compares only the lengths of the logs",
+        seen_in="a common mistake in ports",
         patches=(
             Patch(
-                "spec.log",
-                "return candidate_last >= voter_last",
-                "return candidate_last[1] >= voter_last[1]",
+                module="spec.log",
+                before="return candidate_last >= voter_last",
+                after="return candidate_last[1] >= voter_last[1]",
             ),
         ),
         verdict=Killed(by="leader_completeness", servers=3, terms=3, log_length=1),
     ),
     Mutant(
         name="B10",
-        title="vote only for a log that is strictly more up-to-date",
-        seen_in="a common error of ports",
+        title="no vote for a log that is just as up-to-date",
+        seen_in="a common mistake in ports",
         patches=(
             Patch(
-                "spec.log",
-                "return candidate_last >= voter_last",
-                "return candidate_last > voter_last",
+                module="spec.log",
+                before="return candidate_last >= voter_last",
+                after="return candidate_last > voter_last",
             ),
         ),
-        verdict=Killed(by="leader_elected", servers=3, terms=2, log_length=1),
+        verdict=Killed(by="leader_elected", servers=2, terms=1, log_length=0),
     ),
     Mutant(
         name="B11",
-        title="vote of an older term counted",
+        title="a vote of an older term is counted",
         seen_in="xraft #33, little-raft #44, akka-raft #46, nats #5149",
         patches=(
-            _raft(
-                _OLDER,
-                "    if message.term < server.current_term and not isinstance(\n"
-                "        message, RequestVoteResponse\n    ):\n",
+            Patch(
+                before="    if message.term < server.current_term:\n        return on_older",
+                after="""\
+    vote = isinstance(message, RequestVoteResponse)
+    if message.term < server.current_term and not vote:
+        return on_older""",
             ),
         ),
         verdict=Killed(by="election_safety", servers=3, terms=2, log_length=0),
     ),
     Mutant(
         name="B12",
-        title="doubled vote counted twice",
+        title="a vote that arrives twice is counted twice",
         seen_in="xraft #27, akka-raft #45, Coyote sample #8",
-        patches=(
-            _raft(
-                "votes_granted=votes_granted | {voter})",
-                "votes_granted=votes_granted | (\n"
-                "                {voter} if voter not in votes_granted else\n"
-                "                {*sorted(set(members(server.configuration)) - votes_granted)[:1]}\n"
-                "            ))",
-            ),
-        ),
+        patches=(TWICE_COUNTED,),
         verdict=Killed(by="election_safety", servers=4, terms=1, log_length=0),
     ),
     Mutant(
         name="B13",
-        title="half of the servers taken for a majority, even size",
-        seen_in="an off-by-one of ports",
-        patches=(Patch("spec.quorum", "> len(voters)", ">= len(voters)"),),
+        title="half of the servers is a majority",
+        seen_in="an off-by-one mistake",
+        patches=(HALF_IS_A_MAJORITY,),
         verdict=Killed(by="election_safety", servers=4, terms=1, log_length=0),
     ),
     Mutant(
-        name="B13-odd",
-        title="half of the servers taken for a majority, odd size",
-        seen_in="as B13",
-        patches=(Patch("spec.quorum", "> len(voters)", ">= len(voters)"),),
-        verdict=Control(
-            reason="equivalent: no integer is half of an odd number",
-            servers=3,
-            terms=2,
-            log_length=1,
-        ),
-    ),
-    Mutant(
         name="B14",
-        title="pre-vote answer taken for a vote",
+        title="an answer to a pre-vote is taken for a vote",
         seen_in="cockroach #123297, canonical/raft #196",
-        verdict=NotExpressible("pre-vote (D9.6) is not in the spec"),
+        verdict=NotExpressible(reason=NO_PRE_VOTE),
     ),
     Mutant(
         name="B15",
-        title="term set back by a message of an older term",
+        title="an answer of an older term sets the term back",
         seen_in="WRaft (SandTable), nebula #2405 #685",
         patches=(
-            _raft(_OLDER + "        return on_older_term(server, source, message)\n", ""),
-            _raft("if term <= server.current_term:", "if term == server.current_term:"),
+            Patch(
+                before="    if message.term < server.current_term:\n        return on_older",
+                after="""\
+    request = isinstance(message, RequestVote | AppendEntries)
+    if message.term < server.current_term and request:
+        return on_older""",
+            ),
+            Patch(
+                before="    if term <= server.current_term:\n        return server, ()",
+                after="    if term == server.current_term:\n        return server, ()",
+            ),
         ),
         verdict=Killed(by="term_never_decreases", servers=2, terms=2, log_length=0),
     ),
     Mutant(
         name="B16",
-        title="voted_for not reset by a newer term",
+        title="a new term keeps the vote of the old one",
         seen_in="Raft-KV #1",
         patches=(
-            _raft(_FOLLOWER_AGAIN, "current_term=term, role=Follower())"),
-            _raft(
-                "PersistTermAndVote(current_term=term, voted_for=None)",
-                "PersistTermAndVote(current_term=term, voted_for=server.voted_for)",
+            Patch(
+                before="current_term=term, voted_for=None, role=Follower())",
+                after="current_term=term, role=Follower())",
+            ),
+            Patch(
+                before="PersistTermAndVote(current_term=term, voted_for=None)",
+                after="PersistTermAndVote(current_term=term, voted_for=server.voted_for)",
             ),
         ),
         verdict=Control(
-            reason="not a safety bug: votes are only withheld",
+            reason="it only gives fewer votes: a loss of liveness",
             servers=3,
-            terms=3,
-            log_length=1,
+            terms=2,
+            log_length=2,
         ),
     ),
+    # Replication (§5.3)
     Mutant(
         name="B18",
-        title="prev_log_term not compared",
-        seen_in="an error of ports",
+        title="prev_log_term is not compared, only that there is an entry",
+        seen_in="a mistake in ports",
         patches=(
-            _raft(
-                "request.prev_log_index) != request.prev_log_term:",
-                "request.prev_log_index) is None:",
+            Patch(
+                before="if term_at(server.log, request.prev_log_index) != request.prev_log_term:",
+                after="if request.prev_log_index > last_index(server.log):",
             ),
         ),
-        verdict=Killed(by="acknowledge_only_verified", servers=3, terms=2, log_length=2),
+        verdict=Killed(by="acknowledge_only_verified", servers=3, terms=3, log_length=1),
     ),
     Mutant(
         name="B19",
-        title="tail cut by every AppendEntries, not only on conflict",
+        title="every AppendEntries cuts the log after it, conflict or not",
         seen_in="willemt #37, lerna #151, PySyncObj 0.3.14",
         patches=(
-            _raft(
-                "conflict = first_conflict(server.log, request.prev_log_index, request.entries)",
-                "conflict = Index(request.prev_log_index + 1) if "
-                "last_index(server.log) > request.prev_log_index or request.entries else None",
+            Patch(
+                before="conflict = first_conflict(server.log, request.prev_log_index, request.entries)",
+                after="conflict: Index | None = Index(request.prev_log_index + 1)",
             ),
         ),
         verdict=Killed(by="match_index_truthful", servers=2, terms=1, log_length=1),
     ),
     Mutant(
         name="B21",
-        title="conflicting entry kept, yet acknowledged",
-        seen_in="an error of ports",
+        title="a conflicting entry is kept, yet acknowledged",
+        seen_in="a mistake in ports",
         patches=(
             Patch(
-                "spec.log",
-                "if term_at(log, Index(index)) != entry.term:",
-                "if term_at(log, Index(index)) is None:",
+                before="    if conflict is None:\n        return server, ()",
+                after="""\
+    if conflict is None or conflict <= last_index(server.log):
+        return server, ()""",
             ),
         ),
         verdict=Killed(by="acknowledge_only_verified", servers=3, terms=2, log_length=1),
     ),
     Mutant(
         name="B22",
-        title="conflicting entry replaced, stale tail kept",
+        title="a conflicting entry is replaced, the stale ones after it are kept",
         seen_in="mofa #1151",
         patches=(
             Patch(
-                "spec.log",
-                "return Log(entries=log.entries[: first_index - 1] + entries)",
-                "return Log(\n        entries=log.entries[: first_index - 1]\n        + entries\n"
-                "        + log.entries[first_index - 1 + len(entries) :]\n    )",
-            ),
-            _raft(
-                "PersistEntries(first_index=conflict, entries=missing),",
-                "PersistEntries(\n            first_index=conflict,\n            entries="
-                "entries_from(splice(server.log, conflict, missing), conflict),\n        ),",
+                before="missing = request.entries[conflict - request.prev_log_index - 1 :]\n",
+                after="""\
+missing = request.entries[conflict - request.prev_log_index - 1 :]
+    missing += entries_from(server.log, Index(conflict + len(missing)))
+""",
             ),
         ),
         verdict=Killed(by="log_terms_ascend", servers=3, terms=2, log_length=2),
     ),
     Mutant(
         name="B23",
-        title="follower acknowledges its own last index",
+        title="a follower acknowledges its own last entry, not the last one verified",
         seen_in="CCF #6016, etcd #1367",
         patches=(
-            _raft(
-                _ACKNOWLEDGED,
-                "AppendEntriesSuccess(\n        term=server.current_term, "
-                "match_index=last_index(server.log)\n    )",
+            Patch(
+                before="match_index=index_of_last_new_entry)",
+                after="match_index=last_index(server.log))",
             ),
         ),
-        verdict=Killed(by="acknowledge_only_verified", servers=3, terms=2, log_length=1),
+        verdict=Killed(by="acknowledge_only_verified", servers=2, terms=1, log_length=1),
     ),
     Mutant(
         name="B25",
-        title="match_index taken from next_index",
+        title="match_index is advanced when entries are sent",
         seen_in="PySyncObj #167",
         patches=(
-            _raft(
-                _NEW_MATCH_INDEX,
-                "match_index=IndexOf.of(dict.fromkeys(others, last_index(server.log))),",
+            Patch(
+                before="""\
+            server, committed = advance_commit_index(server)
+            return server, (*stored, accepted, *broadcast(server), *committed)
+""",
+                after="""\
+            sent, end = broadcast(server), last_index(server.log)
+            role = Leader(
+                next_index=IndexOf.of(dict.fromkeys(peers(server), Index(end + 1))),
+                match_index=IndexOf.of(dict.fromkeys(peers(server), end)),
+            )
+            server, committed = advance_commit_index(replace(server, role=role))
+            return server, (*stored, accepted, *sent, *committed)
+""",
             ),
         ),
-        verdict=Killed(by="match_index_truthful", servers=3, terms=2, log_length=1),
+        verdict=Killed(by="match_index_truthful", servers=2, terms=1, log_length=1),
     ),
     Mutant(
         name="B26",
-        title="match_index set back by a reordered acknowledgement",
+        title="a late acknowledgement sets match_index back",
         seen_in="PySyncObj #167, raftos #25, raft.tla #18",
         patches=(
-            _raft(
-                "response.match_index > match_index[follower]",
-                "response.match_index != match_index[follower]",
+            Patch(
+                before="response.match_index > match_index[follower]",
+                after="response.match_index != match_index[follower]",
             ),
         ),
         verdict=Killed(by="match_index_never_decreases", servers=2, terms=1, log_length=1),
     ),
     Mutant(
         name="B27",
-        title="next_index set back below match_index by a late rejection",
+        title="a late rejection sets next_index back to what is known to match",
         seen_in="PySyncObj #167, WRaft, etcd-raft #149, CCF #5341",
         patches=(
-            _raft(
-                "match_index[follower] < response.prev_log_index == next_index[follower] - 1",
-                "response.prev_log_index == next_index[follower] - 1",
+            Patch(
+                before="match_index[follower] < response.prev_log_index == next_index[follower] - 1",
+                after="response.prev_log_index == next_index[follower] - 1",
             ),
         ),
-        verdict=Killed(by="next_index_above_match_index", servers=3, terms=2, log_length=1),
+        verdict=Killed(by="next_index_above_match_index", servers=2, terms=2, log_length=1),
     ),
     Mutant(
         name="B28",
-        title="match_index not cleared on election",
-        seen_in="an error of ports",
-        patches=(
-            _raft(
-                "# --- State --",
-                "@dataclass(frozen=True, slots=True, kw_only=True)\n"
-                "class FormerLeader(Follower):\n    match_index: IndexOf\n\n\n"
-                "@dataclass(frozen=True, slots=True, kw_only=True)\n"
-                "class FormerLeaderStanding(Candidate):\n    match_index: IndexOf\n\n\n"
-                "# --- State --",
-            ),
-            _raft(
-                _FOLLOWER_AGAIN,
-                "current_term=term, voted_for=None, role=(\n"
-                "        FormerLeader(match_index=server.role.match_index)\n"
-                "        if hasattr(server.role, 'match_index') else Follower()))",
-            ),
-            _raft(
-                "server = replace(server, role=Follower())  # a",
-                "server = replace(server, role=(\n"
-                "        FormerLeader(match_index=server.role.match_index)\n"
-                "        if hasattr(server.role, 'match_index') else Follower()))  # a",
-            ),
-            _raft(
-                "role=Candidate(votes_granted=frozenset({server.server_id})),",
-                "role=(\n            FormerLeaderStanding(\n"
-                "                votes_granted=frozenset({server.server_id}),\n"
-                "                match_index=server.role.match_index)\n"
-                "            if hasattr(server.role, 'match_index')\n"
-                "            else Candidate(votes_granted=frozenset({server.server_id}))),",
-            ),
-            _raft(
-                "candidate = Candidate(votes_granted=votes_granted | {voter})",
-                "candidate = replace(server.role, votes_granted=votes_granted | {voter})",
-            ),
-            _raft(
-                _NEW_MATCH_INDEX,
-                "match_index=getattr(server.role, 'match_index', None)\n"
-                "        or IndexOf.of(dict.fromkeys(others, Index(0))),",
-            ),
+        title="match_index is not cleared on election",
+        seen_in="a mistake in ports",
+        patches=MATCH_INDEX_SURVIVES,
+        verdict=Scripted(
+            by="match_index_truthful",
+            schedule=S1_ELECTED + S2_HAS_ACKNOWLEDGED + S3_REPLACES_THE_ENTRY + S1_ELECTED_AGAIN,
+            servers=5,
         ),
-        verdict=Killed(by="match_index_truthful", servers=3, terms=3, log_length=1),
     ),
+    # Commitment (§5.3, §5.4.2) and durability (Figure 2)
     Mutant(
         name="B30",
-        title="durable index not lowered by a truncation",
+        title='"durable up to" is not lowered after a truncation',
         seen_in="rabbitmq ra #637",
-        verdict=NotExpressible("writing in parallel (D10.2.1) is not in the spec"),
+        verdict=NotExpressible(reason=NO_DISK),
     ),
     Mutant(
         name="B31",
-        title="entry of an older term committed by counting (Figure 8)",
+        title="an entry of an older term is committed by counting copies (Figure 8)",
         seen_in="LogCabin #44, goraft #27, PySyncObj #110 #169, canonical/raft #336, CCF #4485",
         patches=(
-            _raft(
-                "    if term_at(server.log, agreed) != server.current_term:\n"
-                "        return server, ()\n",
-                "",
+            Patch(
+                before="""\
+    if term_at(server.log, agreed) != server.current_term:
+        return server, ()
+""",
+                after="",
             ),
         ),
-        verdict=Killed(by="commit_by_current_term", servers=3, terms=2, log_length=1),
+        verdict=Killed(by="commit_by_current_term", servers=2, terms=2, log_length=1),
     ),
     Mutant(
         name="B32",
-        title="follower commits up to its own last index",
+        title="a follower commits up to its own last entry, verified or not",
         seen_in="copycat #265, lerna #165 #166",
-        patches=(_raft(_COMMIT, "min(request.leader_commit, last_index(server.log))"),),
+        patches=(
+            NO_ENTRIES_IN_HEARTBEATS,
+            Patch(
+                before="min(request.leader_commit, index_of_last_new_entry)",
+                after="min(request.leader_commit, last_index(server.log))",
+            ),
+        ),
         verdict=Killed(by="state_machine_safety", servers=3, terms=2, log_length=1),
     ),
     Mutant(
         name="B35",
-        title="commit scan stops at the first entry of an older term",
+        title="the search for the entry to commit stops at one of an older term",
         seen_in="raftos #30",
         patches=(
-            _raft(
-                "agreed = agreed_index(server.configuration, stored)",
-                "agreed = min(\n        Index(server.commit_index + 1), "
-                "agreed_index(server.configuration, stored)\n    )",
+            Patch(
+                before="if term_at(server.log, agreed) != server.current_term:",
+                after="""\
+if term_at(server.log, Index(server.commit_index + 1)) != server.current_term:""",
             ),
         ),
         verdict=Killed(by="older_entry_committed", servers=2, terms=2, log_length=2),
     ),
     Mutant(
         name="B36",
-        title="follower acknowledges before its write is durable",
-        seen_in="tikv #994, NATS 2.12.1, PySyncObj 0.3.14",
+        title="a follower acknowledges entries before they are durable",
+        seen_in="tikv #994, NATS 2.12.1, PySyncObj 0.3.14 (its journal is never flushed)",
         patches=(
-            _raft(
-                "(*stored, *heard, *committed, Send(to=request.leader_id, message=success))",
-                "(*heard, *committed, Send(to=request.leader_id, message=success), *stored)",
+            Patch(
+                before="(*stored, *heard, *committed, Send(to=request.leader_id, message=success))",
+                after="(*heard, *committed, Send(to=request.leader_id, message=success), *stored)",
             ),
         ),
         verdict=Killed(by="durable_before_sent", servers=2, terms=1, log_length=1),
     ),
     Mutant(
         name="B37",
-        title="leader sends and counts before its own write is durable",
+        title="a leader counts its own entry before it is durable",
         seen_in="d-engine #329, etcd #14370",
         patches=(
-            _raft(
-                "(*stored, accepted, *broadcast(server), *committed)",
-                "(accepted, *broadcast(server), *committed, *stored)",
+            Patch(
+                before="return server, (*stored, accepted, *broadcast(server), *committed)",
+                after="return server, (accepted, *broadcast(server), *committed, *stored)",
             ),
         ),
         verdict=Killed(by="durable_before_sent", servers=1, terms=1, log_length=1),
     ),
     Mutant(
         name="B38",
-        title="server comes back with an empty log",
+        title="a server comes back under the same id with an empty log",
         seen_in="RethinkDB #5289, etcd #10166, etcd-raft #197",
-        patches=(_raft("        log=server.log,\n", "        log=Log(),\n"),),
-        verdict=Killed(by="durable_before_sent", servers=1, terms=1, log_length=1),
-    ),
-    *(
-        Mutant(name=name, title=title, seen_in=seen_in, verdict=NotExpressible(_DISK))
-        for name, title, seen_in in (
-            ("B39", "damage in the log's middle taken for a torn tail", "FAST'18, LogCabin"),
-            ("B40", "torn tail taken for damage", "etcd #5230 #6515, dqlite #190"),
-            ("B41", "failed sync tried again", "PostgreSQL's fsyncgate"),
-            ("B42", "snapshot and log replaced in the wrong order", "redisraft #43 #654"),
-        )
-    ),
-    *(
-        Mutant(name=name, title=title, seen_in=seen_in, verdict=NotExpressible(_SECTION_7))
-        for name, title, seen_in in (
-            (
-                "B44",
-                "conflicting suffix kept after a snapshot",
-                "scylla #9551, hashicorp/raft #704",
+        patches=(
+            Patch(
+                before="voted_for=server.voted_for,\n        log=server.log,",
+                after="voted_for=server.voted_for,\n        log=Log(),",
             ),
-            ("B45", "old configuration outlives a newer snapshot", "openraft #1808, scylla #9551"),
-            ("B46", "request from index 0 appended again after compaction", "WRaft #118"),
-            ("B47", "snapshot merged into the state", "jgroups-raft #301"),
-        )
+        ),
+        verdict=Killed(by="committed_never_cut", servers=1, terms=1, log_length=1),
+    ),
+    Mutant(
+        name="B39",
+        title="damage in the middle of the log is taken for a torn tail and cut off",
+        seen_in="LogCabin, ZooKeeper (Alagappan et al.: Protocol-Aware Recovery, FAST '18)",
+        verdict=NotExpressible(reason=NO_FILES),
+    ),
+    Mutant(
+        name="B40",
+        title="a torn tail keeps the server from starting",
+        seen_in="etcd #5230 #6515, dqlite #190",
+        verdict=NotExpressible(reason=NO_FILES),
+    ),
+    Mutant(
+        name="B41",
+        title="fsync failed and is tried again, as if it could still succeed",
+        seen_in='PostgreSQL ("fsyncgate")',
+        verdict=NotExpressible(reason=NO_FILES),
+    ),
+    Mutant(
+        name="B42",
+        title="snapshot and log are replaced in the wrong order",
+        seen_in="redisraft #43 #654",
+        verdict=NotExpressible(reason=f"{NO_SNAPSHOTS}, and {NO_FILES}"),
+    ),
+    # Snapshots (§7)
+    Mutant(
+        name="B44",
+        title="a conflicting suffix is kept after a snapshot is installed",
+        seen_in="scylla #9551, hashicorp/raft #704",
+        verdict=NotExpressible(reason=NO_SNAPSHOTS),
+    ),
+    Mutant(
+        name="B45",
+        title="an old uncommitted configuration outlives a newer snapshot",
+        seen_in="openraft #1808, scylla #9551",
+        verdict=NotExpressible(reason=f"{NO_SNAPSHOTS}, and {NO_MEMBERSHIP}"),
+    ),
+    Mutant(
+        name="B46",
+        title="after compaction, prev_log_index 0 appends again",
+        seen_in="WRaft #118",
+        verdict=NotExpressible(reason=NO_SNAPSHOTS),
+    ),
+    Mutant(
+        name="B47",
+        title="a snapshot is merged into the state machine instead of replacing it",
+        seen_in="jgroups-raft #301",
+        verdict=NotExpressible(reason=f"{NO_SNAPSHOTS}, nor is the state machine"),
     ),
     Mutant(
         name="B49",
-        title="follower takes leader_commit as it is",
+        title="a heartbeat carries the leader's commit index, whatever the follower has",
         seen_in="cockroach #25173, etcd #3519",
-        patches=(_raft(_COMMIT, "request.leader_commit"),),
-        verdict=Killed(by="commit_index_within_log", servers=3, terms=1, log_length=1),
+        patches=(
+            NO_ENTRIES_IN_HEARTBEATS,
+            Patch(
+                before="commit_up_to(server, min(request.leader_commit, index_of_last_new_entry))",
+                after="commit_up_to(server, request.leader_commit)",
+            ),
+        ),
+        verdict=Killed(by="state_machine_safety", servers=3, terms=1, log_length=1),
     ),
     Mutant(
         name="B50",
-        title="client answered by index though another term's entry is there",
-        seen_in="redisraft #23",
-        verdict=NotExpressible("answers to clients are the server's, which is not here"),
+        title="a client is answered by the index alone, where another term's entry landed",
+        seen_in="redisraft #23 (its shape), general",
+        verdict=NotExpressible(reason=NO_SESSIONS),
     ),
-    *(
-        Mutant(name=name, title=title, seen_in=seen_in, verdict=NotExpressible(reason))
-        for name, title, seen_in, reason in (
-            ("B51", "membership change before a commit of the term", "braft #182", _SECTION_6),
-            ("B52", "several servers changed without a joint phase", "the paper, §6", _SECTION_6),
-            ("B53", "second change while one is uncommitted", "D4", _SECTION_6),
-            ("B54", "joint phase counted over the union", "CCF #3948, async-raft #62", _SECTION_6),
-            ("B55", "campaign with unapplied configurations", "etcd #7625 #11284", _SECTION_6),
-            ("B57", "removed server disrupts", "LogCabin #56, hashicorp/raft #526", _SECTION_6),
-            ("B58", "leader without a quorum never steps down", "raft-rs #84", _READS),
-            ("B59", "promoted learner refuses to vote", "etcd #10998, raft-rs #57", _SECTION_6),
-            ("B60", "deposed leader answers a local read", "xraft #40, d-engine #381", _READS),
-            ("B61", "read before a commit of the term", "etcd #7331, tikv #9239", _READS),
-            ("B62", "reads matched by a reused request id", "etcd #20418, etcd-raft #397", _READS),
-            ("B63", "lease read across a transfer or a clock jump", "raft-rs #234", _READS),
-            ("B64", "retry applied twice", "etcd #18424, akka-raft #64", _SESSIONS),
-            ("B65", "timeout reported as failure", "redisraft #23", _SESSIONS),
-        )
+    # Membership (§6)
+    Mutant(
+        name="B51",
+        title="a configuration changes before an entry of the leader's term is committed",
+        seen_in="Ongaro 2015, copycat #23, AxonServer #120, braft #182",
+        verdict=NotExpressible(reason=NO_MEMBERSHIP),
     ),
     Mutant(
+        name="B52",
+        title="more than one server changes without a joint configuration",
+        seen_in="the mistake that §6 is about, D4",
+        verdict=NotExpressible(reason=NO_MEMBERSHIP),
+    ),
+    Mutant(
+        name="B53",
+        title="a second change while one is uncommitted",
+        seen_in="the mistake that D4.1 rules out",
+        verdict=NotExpressible(reason=NO_MEMBERSHIP),
+    ),
+    Mutant(
+        name="B54",
+        title="a joint configuration decides by one majority, of the union or of C_new",
+        seen_in="CCF #3948 #4018, async-raft #62, camunda #60086",
+        verdict=NotExpressible(
+            reason=f"{NO_MEMBERSHIP}: is_quorum counts joint ones, but none is ever reached"
+        ),
+    ),
+    Mutant(
+        name="B55",
+        title="a candidate stands while committed configurations are unapplied",
+        seen_in="etcd #7625 #11284, etcd-raft #456",
+        verdict=NotExpressible(reason=NO_MEMBERSHIP),
+    ),
+    Mutant(
+        name="B57",
+        title="a removed or isolated server disrupts the leader",
+        seen_in="LogCabin #56, hashicorp/raft #526",
+        verdict=NotExpressible(
+            reason=f"{NO_MEMBERSHIP}, {NO_PRE_VOTE}; nor is progress with the leader kept a claim"
+        ),
+    ),
+    Mutant(
+        name="B58",
+        title="a leader that reaches no quorum never steps down",
+        seen_in="Cloudflare 2020, tikv raft-rs #84",
+        verdict=NotExpressible(reason=f"check-quorum (D6.2) is not in spec; {NO_READS}"),
+    ),
+    Mutant(
+        name="B59",
+        title="a learner that was made a voter refuses to vote",
+        seen_in="etcd #10998, raft-rs #57",
+        verdict=NotExpressible(reason=f"{NO_MEMBERSHIP}, nor are learners (D4.2.1)"),
+    ),
+    # Clients (§8)
+    Mutant(
+        name="B60",
+        title="a deposed leader answers a read from its own state",
+        seen_in="xraft #40, d-engine #381, adjoint raft #41",
+        verdict=NotExpressible(reason=NO_READS),
+    ),
+    Mutant(
+        name="B61",
+        title="a read index from before the first commit of the leader's own term",
+        seen_in="etcd #7331, redisraft #18 #19 #22, tikv #9239",
+        verdict=NotExpressible(reason=NO_READS),
+    ),
+    Mutant(
+        name="B62",
+        title="acknowledgements of a read are matched by a request id that was used before",
+        seen_in="etcd #20418, etcd-raft #397",
+        verdict=NotExpressible(reason=NO_READS),
+    ),
+    Mutant(
+        name="B63",
+        title="a lease outlives a leadership transfer or a jump of the clock",
+        seen_in="raft-rs #234, etcd #12704, tikv #964, openraft #1747 #1749",
+        verdict=NotExpressible(reason=f"{NO_READS}, nor are leases, transfer and clocks"),
+    ),
+    Mutant(
+        name="B64",
+        title="a command that was sent again is applied twice",
+        seen_in="etcd #18424, akka-raft #64",
+        verdict=NotExpressible(reason=NO_SESSIONS),
+    ),
+    Mutant(
+        name="B65",
+        title="a timeout is reported to the client as a failure",
+        seen_in="redisraft #23",
+        verdict=NotExpressible(reason=NO_SESSIONS),
+    ),
+    # Controls
+    Mutant(
+        name="C12",
+        title="a vote that arrives twice is counted twice, among 3 servers",
+        seen_in="B12",
+        patches=(TWICE_COUNTED,),
+        verdict=Control(
+            reason="of 3 servers, one vote beside its own elects a candidate",
+            servers=3,
+            terms=2,
+            log_length=1,
+        ),
+    ),
+    Mutant(
+        name="C13",
+        title="half of the servers is a majority, among 3 servers",
+        seen_in="B13",
+        patches=(HALF_IS_A_MAJORITY,),
+        verdict=Control(
+            reason="half of an odd number, rounded up, is a majority",
+            servers=3,
+            terms=2,
+            log_length=1,
+        ),
+    ),
+    Mutant(
+        name="C28",
+        title="match_index is not cleared on election, among 3 servers",
+        seen_in="B28",
+        patches=MATCH_INDEX_SURVIVES,
+        verdict=Control(
+            reason="of 3 servers, one that acknowledged a leader of the entry's term commits it",
+            servers=3,
+            terms=3,
+            log_length=1,
+        ),
+    ),
+    Mutant(
+        name="C32",
+        title="heartbeats carry no entries (as in B32 and B49), nothing else is changed",
+        seen_in="etcd and many others, lawfully",
+        patches=(NO_ENTRIES_IN_HEARTBEATS,),
+        verdict=Control(
+            reason="any slice of the leader's log may be sent", servers=3, terms=2, log_length=1
+        ),
+    ),
+    Mutant(
+        name="C33",
+        title="a follower commits up to its own last entry, heartbeats carry all entries",
+        seen_in="B32",
+        patches=(
+            Patch(
+                before="min(request.leader_commit, index_of_last_new_entry)",
+                after="min(request.leader_commit, last_index(server.log))",
+            ),
+        ),
+        verdict=Control(
+            reason="every request reaches to the end of the leader's log, beyond its commit index",
+            servers=3,
+            terms=2,
+            log_length=2,
+        ),
+    ),
+    # Sabotages that nobody needs to have seen
+    Mutant(
         name="X01",
-        title="vote granted but not persisted",
-        seen_in="our own",
-        patches=(_raft("(vote, ResetElectionTimer(), answer)", "(ResetElectionTimer(), answer)"),),
+        title="a vote is granted without being persisted",
+        seen_in="by analogy with B36",
+        patches=(
+            Patch(
+                before="voted_for=request.candidate_id), (vote, ResetElectionTimer(), answer)",
+                after="voted_for=request.candidate_id), (ResetElectionTimer(), answer)",
+            ),
+        ),
         verdict=Killed(by="durable_before_sent", servers=2, terms=1, log_length=0),
     ),
     Mutant(
         name="X02",
-        title="newer term not persisted",
-        seen_in="our own",
-        patches=(_raft("(PersistTermAndVote(current_term=term, voted_for=None),)", "()"),),
-        verdict=Killed(by="durable_before_sent", servers=3, terms=2, log_length=0),
+        title="a newer term is adopted without being persisted",
+        seen_in="by analogy with B36",
+        patches=(
+            Patch(
+                before="""\
+    return server, (PersistTermAndVote(current_term=term, voted_for=None),)
+""",
+                after="    return server, ()\n",
+            ),
+        ),
+        verdict=Killed(by="durable_before_sent", servers=2, terms=2, log_length=0),
     ),
     Mutant(
         name="X03",
-        title="one vote is enough",
-        seen_in="our own",
-        patches=(_raft("if is_quorum(server.configuration, votes):", "if votes:"),),
-        verdict=Killed(by="election_safety", servers=2, terms=1, log_length=0),
+        title="a candidate asks for votes before its own is durable",
+        seen_in="by analogy with B36",
+        patches=(
+            Patch(
+                before="(vote, ResetElectionTimer(), *request_votes(server))",
+                after="(ResetElectionTimer(), *request_votes(server), vote)",
+            ),
+        ),
+        verdict=Killed(by="durable_before_sent", servers=2, terms=1, log_length=0),
     ),
     Mutant(
         name="X04",
-        title="leader does not step down for a newer term",
-        seen_in="our own",
-        patches=(_raft(_FOLLOWER_AGAIN, "current_term=term, voted_for=None)"),),
-        verdict=Killed(by="no_exception", servers=2, terms=2, log_length=0),
+        title="a truncation is not persisted: the new entries are stored after the old ones",
+        seen_in="by analogy with B30",
+        patches=(
+            Patch(
+                before="PersistEntries(first_index=conflict, entries=missing)",
+                after="""\
+PersistEntries(
+            first_index=Index(len(server.log.entries) + 1), entries=missing
+        )""",
+            ),
+        ),
+        verdict=Killed(by="durable_before_sent", servers=3, terms=2, log_length=1),
     ),
     Mutant(
         name="X05",
-        title="AppendEntries of an older term accepted",
-        seen_in="our own",
+        title="the no-op of a new leader is not persisted",
+        seen_in="by analogy with B37",
         patches=(
-            _raft(
-                _OLDER,
-                "    if message.term < server.current_term and not isinstance(\n"
-                "        message, AppendEntries\n    ):\n",
+            Patch(
+                before="return server, (*stored, elected, *broadcast(server), *committed)",
+                after="return server, (elected, *broadcast(server), *committed)",
             ),
         ),
-        verdict=Killed(by="no_exception", servers=3, terms=2, log_length=1),
+        verdict=Killed(
+            by="durable_before_sent", servers=1, terms=1, log_length=1, profile="server"
+        ),
     ),
     Mutant(
         name="X06",
-        title="next_index not decremented by a rejection",
-        seen_in="our own",
+        title="a candidate's own vote is enough",
+        seen_in="by analogy with B13",
         patches=(
-            _raft(
-                "next_index=next_index.put(follower, response.prev_log_index),",
-                "next_index=next_index,",
+            Patch(
+                before="case Candidate(votes_granted=votes) if is_quorum(server.configuration, votes):",
+                after="case Candidate():",
             ),
         ),
-        verdict=Killed(by="next_index_decremented", servers=3, terms=2, log_length=1),
+        verdict=Killed(by="election_safety", servers=2, terms=1, log_length=0),
     ),
     Mutant(
         name="X07",
-        title="leader commits what a single server has",
-        seen_in="our own",
+        title="a refused vote is counted like a granted one",
+        seen_in="by analogy with B11",
         patches=(
-            _raft(
-                "agreed = agreed_index(server.configuration, stored)",
-                "agreed = max(stored.values())",
+            Patch(
+                before="case Candidate(votes_granted=votes_granted) if response.vote_granted:",
+                after="case Candidate(votes_granted=votes_granted):",
             ),
         ),
-        verdict=Killed(by="committed_on_a_quorum", servers=2, terms=1, log_length=1),
+        verdict=Killed(by="election_safety", servers=2, terms=1, log_length=0),
     ),
     Mutant(
         name="X08",
-        title="leader overwrites its own uncommitted entries",
-        seen_in="our own",
+        title="a leader that hears of a newer term leads on, in that term",
+        seen_in="by analogy with B05",
         patches=(
-            _raft(
-                "stored = PersistEntries(first_index=Index(last_index(server.log) + 1), entries=entries)",
-                "first = Index(server.commit_index + 1)\n"
-                "    stored = PersistEntries(first_index=first, entries=entries)",
+            Patch(
+                before="current_term=term, voted_for=None, role=Follower())",
+                after="current_term=term, voted_for=None)",
             ),
-            _raft(
-                "log=append(server.log, entries)), (stored,)",
-                "log=splice(server.log, first, entries)), (stored,)",
+        ),
+        verdict=Killed(by="log_matching_sent", servers=3, terms=2, log_length=1),
+    ),
+    Mutant(
+        name="X09",
+        title="AppendEntries of an older term is taken",
+        seen_in="by analogy with B11",
+        patches=(
+            Patch(
+                before="    if message.term < server.current_term:\n        return on_older",
+                after="""\
+    entries = isinstance(message, AppendEntries)
+    if message.term < server.current_term and not entries:
+        return on_older""",
+            ),
+        ),
+        verdict=Killed(by="match_index_truthful", servers=3, terms=2, log_length=1),
+    ),
+    Mutant(
+        name="X10",
+        title="an acknowledgement of an older term is counted",
+        seen_in="by analogy with B11 and B28",
+        patches=(
+            Patch(
+                before="    if message.term < server.current_term:\n        return on_older",
+                after="""\
+    acknowledged = isinstance(message, AppendEntriesSuccess)
+    if message.term < server.current_term and not acknowledged:
+        return on_older""",
+            ),
+        ),
+        verdict=Scripted(
+            by="match_index_truthful",
+            schedule=(
+                *S1_ELECTED,
+                *S3_REPLACES_THE_ENTRY,
+                *S1_ELECTED_AGAIN,
+                *S2_HAS_ACKNOWLEDGED,
+            ),
+            servers=5,
+        ),
+    ),
+    Mutant(
+        name="X11",
+        title="a leader puts a new entry in the place of its uncommitted ones",
+        seen_in="by analogy with B19",
+        patches=(
+            Patch(
+                before="""\
+    stored = PersistEntries(first_index=Index(last_index(server.log) + 1), entries=entries)
+    return replace(server, log=append(server.log, entries)), (stored,)
+""",
+                after="""\
+    first_index = Index(server.commit_index + 1)
+    stored = PersistEntries(first_index=first_index, entries=entries)
+    return replace(server, log=splice(server.log, first_index, entries)), (stored,)
+""",
             ),
         ),
         verdict=Killed(by="leader_append_only", servers=2, terms=1, log_length=2),
     ),
     Mutant(
-        name="X09",
-        title="leader sends entries from one place too far",
-        seen_in="our own",
+        name="X12",
+        title="a follower appends without any look at what comes before",
+        seen_in="by analogy with B18",
         patches=(
-            _raft(
-                "entries=entries_from(server.log, Index(prev_log_index + 1)),",
-                "entries=entries_from(server.log, Index(prev_log_index + 2)),",
+            Patch(
+                before="if term_at(server.log, request.prev_log_index) != request.prev_log_term:",
+                after="if False:",
+            ),
+        ),
+        verdict=Killed(by="acknowledge_only_verified", servers=2, terms=2, log_length=1),
+    ),
+    Mutant(
+        name="X13",
+        title="a follower stores entries under the leader's term, not under their own",
+        seen_in="by analogy with B31",
+        patches=(
+            Patch(
+                before="missing = request.entries[conflict - request.prev_log_index - 1 :]\n",
+                after="""\
+missing = tuple(
+        replace(entry, term=request.term)
+        for entry in request.entries[conflict - request.prev_log_index - 1 :]
+    )
+""",
+            ),
+        ),
+        verdict=Killed(by="acknowledge_only_verified", servers=2, terms=2, log_length=1),
+    ),
+    Mutant(
+        name="X14",
+        title="a rejection does not decrement next_index",
+        seen_in="by analogy with B27",
+        patches=(
+            Patch(
+                before="next_index=next_index.put(follower, response.prev_log_index)",
+                after="next_index=next_index",
+            ),
+        ),
+        verdict=Killed(by="next_index_decremented", servers=3, terms=2, log_length=1),
+    ),
+    Mutant(
+        name="X15",
+        title="a leader sends entries from one too late",
+        seen_in="an off-by-one mistake",
+        patches=(
+            Patch(
+                before="entries=entries_from(server.log, Index(prev_log_index + 1)),",
+                after="entries=entries_from(server.log, Index(prev_log_index + 2)),",
             ),
         ),
         verdict=Killed(by="log_matching_sent", servers=2, terms=1, log_length=2),
     ),
     Mutant(
-        name="X10",
-        title="follower's commit_index set back by an older request",
-        seen_in="our own",
-        patches=(_raft("if index <= server.commit_index:", "if index == server.commit_index:"),),
+        name="X16",
+        title="a leader announces its last entry as committed",
+        seen_in="by analogy with B49",
+        patches=(
+            Patch(
+                before="leader_commit=server.commit_index,",
+                after="leader_commit=last_index(server.log),",
+            ),
+        ),
+        verdict=Killed(by="log_matching_sent", servers=2, terms=1, log_length=1),
+    ),
+    Mutant(
+        name="X17",
+        title="a late AppendEntries sets commit_index back",
+        seen_in="by analogy with B26",
+        patches=(
+            Patch(
+                before="    if index <= server.commit_index:",
+                after="    if index == server.commit_index:",
+            ),
+        ),
         verdict=Killed(by="commit_index_never_decreases", servers=2, terms=1, log_length=1),
     ),
     Mutant(
-        name="X11",
-        title="a newer term adopted and raised at once",
-        seen_in="our own",
+        name="X18",
+        title="a leader commits what it has stored itself",
+        seen_in="by analogy with B37",
         patches=(
-            _raft(
-                "    server = replace(server, current_term=term, voted_for=None",
-                "    term = Term(term + 1)\n"
-                "    server = replace(server, current_term=term, voted_for=None",
+            Patch(
+                before="agreed = agreed_index(server.configuration, stored)",
+                after="agreed = last_index(server.log)",
             ),
         ),
-        verdict=Killed(by="within_bounds", servers=2, terms=1, log_length=0),
+        verdict=Killed(by="committed_on_a_quorum", servers=2, terms=1, log_length=1),
     ),
     Mutant(
-        name="X12",
-        title="new leader's next_index beyond the end of its log",
-        seen_in="our own",
+        name="X19",
+        title="a leader does not count its own copy",
+        seen_in="by analogy with B04",
         patches=(
-            _raft("Index(last_index(server.log) + 1))),", "Index(last_index(server.log) + 2))),"),
-        ),
-        verdict=Killed(by="no_exception", servers=2, terms=1, log_length=0),
-    ),
-    Mutant(
-        name="X13",
-        title="entries stored without looking at what precedes them",
-        seen_in="our own",
-        patches=(
-            _raft(
-                "    if term_at(server.log, request.prev_log_index) != request.prev_log_term:\n",
-                "    if False:\n",
+            Patch(
+                before="{**server.role.match_index, server.server_id: last_index(server.log)}",
+                after="{**server.role.match_index, server.server_id: Index(0)}",
             ),
         ),
-        verdict=Killed(by="acknowledge_only_verified", servers=3, terms=2, log_length=1),
-    ),
-    Mutant(
-        name="X14",
-        title="server 3 votes for anybody",
-        seen_in="our own: hides from symmetry",
-        patches=(
-            _raft(
-                "granted = server.voted_for in (None, request.candidate_id)",
-                "granted = (\n        server.server_id == 3\n        or server.voted_for in "
-                "(None, request.candidate_id)\n    )",
-            ),
-        ),
-        verdict=Killed(by="one_vote_per_term", servers=3, terms=1, log_length=0),
+        verdict=Killed(by="entry_committed", servers=1, terms=1, log_length=1),
     ),
 )

@@ -33,6 +33,7 @@ from spec.events import (
     HeartbeatTimeout,
     Receive,
     Restart,
+    RetryTimeout,
     Send,
 )
 from spec.invariants import PROPERTIES, WITNESSES, Claim
@@ -96,15 +97,13 @@ class RaftModel(Model[Server, Message, Event, Fact]):
 
         A command carries the term and index of its creation, so that a copy in a wrong place shows.
         """
-        offered: list[Event] = [Restart()]
+        offered: list[Event] = [Restart(), HeartbeatTimeout(), RetryTimeout()]
         match state.role:
             case Leader():
-                offered.append(HeartbeatTimeout())
                 if last_index(state.log) < self.bounds.log_length:
                     made = f"{state.current_term}.{last_index(state.log) + 1}".encode()
                     offered.append(ClientRequest(commands=(Command(data=made),)))
             case _:
-                offered.append(HeartbeatTimeout())
                 if state.current_term < self.bounds.terms:
                     offered.append(ElectionTimeout())
         return offered

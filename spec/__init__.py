@@ -23,7 +23,7 @@ Deviations from the paper, each with its reason:
 * ``match_index`` and ``next_index`` ignore answers that tell nothing new, for the same reason.
 * ``last_applied`` is not here: the state machine's owner applies what ``CommittedUpTo`` announces.
 * A step applies the newer term of a message and then the rule for the message at once.
-* A candidate repeats its RequestVote on ``HeartbeatTimeout`` ("servers retry RPCs", §5.1).
+* Retrying RPCs that are not answered (§5.1) is an event of its own, ``RetryTimeout``.
 * The blank entry at the start of a term (§8) is an option; Figure 2 does not have it.
 * Membership (§6) and snapshots (§7) are not here yet. ``Configuration`` can already be joint and
   every count of votes or copies goes through ``quorum.is_quorum``; every look at the log goes

@@ -31,7 +31,12 @@ class ElectionTimeout:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HeartbeatTimeout:
-    """It is time to repeat what may have been lost: heartbeats, or requests for votes (§5.1)."""
+    """It is time for a leader to assert its authority, lest elections begin (§5.2)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetryTimeout:
+    """RPCs were not answered in a timely manner: repeat them (§5.1)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +51,7 @@ class Restart:
     """The server crashed and starts again from what it had persisted (§5.5)."""
 
 
-Event = Receive | ElectionTimeout | HeartbeatTimeout | ClientRequest | Restart
+Event = Receive | ElectionTimeout | HeartbeatTimeout | RetryTimeout | ClientRequest | Restart
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -28,6 +28,7 @@ from spec.events import (
     Receive,
     ResetElectionTimer,
     Restart,
+    RetryTimeout,
     Send,
 )
 from spec.log import (
@@ -89,6 +90,8 @@ def step(options: Options, server: Server, event: Event) -> tuple[Server, Effect
             return on_election_timeout(options, server)
         case HeartbeatTimeout():
             return on_heartbeat_timeout(server)
+        case RetryTimeout():
+            return on_retry_timeout(server)
         case ClientRequest():
             return on_client_request(server, event)
         case Restart():
@@ -320,20 +323,30 @@ def become_leader(options: Options, server: Server) -> tuple[Server, Effects]:
         match_index=IndexOf.of(dict.fromkeys(others, Index(0))),
     )
     server = replace(server, role=role)
-    stored: Effects = ()
-    committed: Effects = ()
-    if options.no_op:
-        server, stored = append_entries(server, (Entry(term=server.current_term, payload=NoOp()),))
-        server, committed = advance_commit_index(server)
     elected = BecameLeader(term=server.current_term)
-    return server, (*stored, elected, *broadcast(server), *committed)
+    if not options.no_op:
+        return server, (elected, *heartbeats(server))
+    server, stored = append_entries(server, (Entry(term=server.current_term, payload=NoOp()),))
+    server, committed = advance_commit_index(server)
+    return server, (*stored, elected, *replicate(server), *committed)
 
 
 def on_heartbeat_timeout(server: Server) -> tuple[Server, Effects]:
-    """Servers retry RPCs that are not answered in time (§5.1); leaders send heartbeats (§5.2)."""
+    """A leader sends heartbeats to prevent election timeouts (§5.2)."""
     match server.role:
         case Leader():
-            return server, broadcast(server)
+            return server, heartbeats(server)
+        case Follower() | Candidate():
+            return server, ()
+        case _:
+            assert_never(server.role)
+
+
+def on_retry_timeout(server: Server) -> tuple[Server, Effects]:
+    """Servers retry RPCs that are not answered in a timely manner (§5.1, §5.5)."""
+    match server.role:
+        case Leader():
+            return server, replicate(server)
         case Candidate():
             return server, request_votes(server)
         case Follower():
@@ -354,7 +367,7 @@ def on_client_request(server: Server, request: ClientRequest) -> tuple[Server, E
                 tuple(Entry(term=server.current_term, payload=c) for c in request.commands),
             )
             server, committed = advance_commit_index(server)
-            return server, (*stored, accepted, *broadcast(server), *committed)
+            return server, (*stored, accepted, *replicate(server), *committed)
         case Follower() | Candidate():
             return server, (ClientRequestRefused(),)
         case _:
@@ -367,14 +380,26 @@ def append_entries(server: Server, entries: tuple[Entry, ...]) -> tuple[Server, 
     return replace(server, log=append(server.log, entries)), (stored,)
 
 
-def broadcast(server: Server) -> Effects:
-    """AppendEntries to all other servers: a heartbeat, with what each still lacks (§5.2, §5.3)."""
-    return tuple(replicate_to(server, peer) for peer in peers(server))
+def heartbeats(server: Server) -> Effects:
+    """AppendEntries that carry no entries, to all other servers (§5.2)."""
+    return tuple(append_entries_to(server, peer, ()) for peer in peers(server))
 
 
-def replicate_to(server: Server, peer: ServerId) -> Send:
-    """AppendEntries with the entries from ``next_index`` on (§5.3)."""
+def replicate(server: Server) -> Effects:
+    """AppendEntries to every other server that may lack entries (§5.3)."""
+    return tuple(effect for peer in peers(server) for effect in replicate_to(server, peer))
+
+
+def replicate_to(server: Server, peer: ServerId) -> Effects:
+    """If last log index >= next_index: send the entries starting at next_index (§5.3)."""
     assert isinstance(server.role, Leader), "only a leader replicates"
+    entries = entries_from(server.log, server.role.next_index[peer])
+    return (append_entries_to(server, peer, entries),) if entries else ()
+
+
+def append_entries_to(server: Server, peer: ServerId, entries: tuple[Entry, ...]) -> Send:
+    """AppendEntries with ``entries``, which begin at next_index (§5.3)."""
+    assert isinstance(server.role, Leader), "only a leader sends AppendEntries"
     prev_log_index = Index(server.role.next_index[peer] - 1)
     prev_log_term = term_at(server.log, prev_log_index)
     assert prev_log_term is not None, "next_index is at most one past the leader's last entry"
@@ -383,7 +408,7 @@ def replicate_to(server: Server, peer: ServerId) -> Send:
         leader_id=server.server_id,
         prev_log_index=prev_log_index,
         prev_log_term=prev_log_term,
-        entries=entries_from(server.log, Index(prev_log_index + 1)),
+        entries=entries,
         leader_commit=server.commit_index,
     )
     return Send(to=peer, message=request)
@@ -406,8 +431,7 @@ def on_append_entries_success(
                 match_index=match_index.put(follower, response.match_index),
             )
             server, committed = advance_commit_index(replace(server, role=role))
-            behind = last_index(server.log) >= next_for_follower
-            return server, committed + ((replicate_to(server, follower),) if behind else ())
+            return server, committed + replicate_to(server, follower)
         case Follower() | Candidate() | Leader():
             return server, ()
         case _:
@@ -431,7 +455,7 @@ def on_append_entries_mismatch(
                 match_index=match_index,
             )
             server = replace(server, role=role)
-            return server, (replicate_to(server, follower),)
+            return server, replicate_to(server, follower)
         case Follower() | Candidate() | Leader():
             return server, ()
         case _:

@@ -23,6 +23,7 @@ from spec.events import (
     HeartbeatTimeout,
     Receive,
     Restart,
+    RetryTimeout,
     Send,
 )
 from spec.invariants import PROPERTIES, WITNESSES, Claim
@@ -199,6 +200,10 @@ class Cluster:
     def heartbeat(self, server_id: ServerId) -> Effects:
         """The heartbeat timeout of a server elapses."""
         return self.happen(server_id, HeartbeatTimeout())
+
+    def retry(self, server_id: ServerId) -> Effects:
+        """A server's requests were not answered in time."""
+        return self.happen(server_id, RetryTimeout())
 
     def request(self, server_id: ServerId, *commands: str) -> Effects:
         """A client asks for commands."""

@@ -30,6 +30,7 @@ from spec.events import (
     PersistEntries,
     Receive,
     Restart,
+    RetryTimeout,
     Send,
 )
 from spec.invariants import PROPERTIES
@@ -83,8 +84,14 @@ class ClusterMachine(RuleBasedStateMachine):
     @once_begun
     @rule(server_id=A_LEADER | ANYONE, heard_by=SOME)
     def heartbeat(self, server_id: ServerId, heard_by: set[ServerId]) -> None:
-        """It is time to repeat what may be lost."""
+        """It is time to assert one's authority."""
         self.happen(server_id, HeartbeatTimeout(), heard_by)
+
+    @once_begun
+    @rule(server_id=A_LEADER | ANYONE, heard_by=SOME)
+    def retry(self, server_id: ServerId, heard_by: set[ServerId]) -> None:
+        """Requests were not answered in time."""
+        self.happen(server_id, RetryTimeout(), heard_by)
 
     @once_begun
     @rule(server_id=A_LEADER | ANYONE, commands=COMMANDS, heard_by=SOME)

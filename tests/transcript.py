@@ -5,7 +5,7 @@ who was elected, what was committed, and every server's role, term, vote, commit
 A blank line ends a block; ``#`` begins a comment.
 
     5 servers, paper            a new cluster and its profile (``paper`` or ``server``)
-    S1: election timeout        or ``heartbeat``, ``restart``, ``client x y`` (commands x and y)
+    S1: election timeout        or ``heartbeat``, ``retry``, ``restart``, ``client x y``
     deliver RequestVote S1 -> S2    the latest one that was sent, perhaps once more
     exchange S1 <-> S2 S3       all that is in flight between S1 and the others, and what follows
     elect S1 by S2 S3           election timeout, requests for votes, votes
@@ -28,6 +28,7 @@ from spec.events import (
     HeartbeatTimeout,
     PersistEntries,
     Restart,
+    RetryTimeout,
 )
 from spec.messages import Message
 from spec.raft import PAPER, SERVER, Options
@@ -38,6 +39,7 @@ PROFILES = {"paper": PAPER, "server": SERVER}
 TIMERS: dict[str, Event] = {
     "election timeout": ElectionTimeout(),
     "heartbeat": HeartbeatTimeout(),
+    "retry": RetryTimeout(),
     "restart": Restart(),
 }
 

@@ -43,7 +43,7 @@ REQUEST = pytest.mark.parametrize(
 def test_followers_issue_no_requests_on_their_own() -> None:
     """Followers are passive: they only answer requests of leaders and candidates. Source: §5.1"""
     cluster = Cluster()
-    assert cluster.heartbeat(S1) == ()
+    assert cluster.heartbeat(S1) == cluster.retry(S1) == ()
     assert not cluster.network
 
 
@@ -147,8 +147,9 @@ def test_unanswered_requests_are_retried(voters: list[ServerId]) -> None:
     cluster.time_out(S1)
     for voter in voters:
         cluster.exchange(S1, voter)
+        cluster.request(S1, "x")
     lost = next(p.message for p in reversed(cluster.in_flight) if p.to == S3)
-    assert Send(to=S3, message=lost) in cluster.heartbeat(S1)
+    assert Send(to=S3, message=lost) in cluster.retry(S1)
 
 
 def test_new_term_forgets_the_vote() -> None:

@@ -148,7 +148,7 @@ def test_leader_retries_until_every_follower_has_every_entry() -> None:
     cluster.exchange(S1, S2)
     for _ in range(3):
         cluster.lose()
-        cluster.heartbeat(S1)
+        cluster.retry(S1)
     cluster.exchange(S1, S3)
     assert cluster.log_terms(S3) == [1]
 

@@ -89,7 +89,7 @@ def test_requests_to_a_crashed_server_succeed_after_its_restart() -> None:
     cluster = cluster_with_an_entry()
     cluster.lose()
     cluster.restart(S3)
-    cluster.heartbeat(S1)
+    cluster.retry(S1)
     cluster.exchange(S1, S3)
     assert cluster.log_terms(S3) == [1]
     assert cluster.servers[S3].commit_index == 1
