@@ -16,7 +16,7 @@ from model_check.check import EXIT_FAULT, EXIT_INTERRUPTED, EXIT_USAGE, check
 from model_check.explore import Limits
 from model_check.model import Model, ModelError
 from model_check.mutant_table import catalogue, run_all
-from model_check.mutants import Control, Killed, NotExpressible, find, load
+from model_check.raft_mutants import Control, Killed, NotExpressible, find, load
 from model_check.raft_model import PROFILES, Bounds, RaftModel, Step
 from model_check.report import ProgressLine, summary, to_json, verdict
 from model_check.tables import Reductions
