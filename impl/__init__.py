@@ -1,1 +1,1 @@
-"""The networked server. Not here yet: it will drive ``spec.raft.step`` on real sockets and disks."""
+"""The networked server, which will run ``spec.raft.step`` on sockets and disks; not here yet."""

@@ -16,8 +16,8 @@ from model_check.check import EXIT_FAULT, EXIT_INTERRUPTED, EXIT_USAGE, check
 from model_check.explore import Limits
 from model_check.model import Model, ModelError
 from model_check.mutant_table import catalogue, run_all
-from model_check.raft_mutants import Control, Killed, NotExpressible, find, load
 from model_check.raft_model import PROFILES, Bounds, RaftModel, Step
+from model_check.raft_mutants import Control, Killed, NotExpressible, find, load
 from model_check.report import ProgressLine, summary, to_json, verdict
 from model_check.tables import Reductions
 from model_check.trace import CheckerFault, tell
@@ -189,6 +189,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_USAGE
+    except Exception as error:  # no traceback reaches a user
+        what = f"{type(error).__name__}: {error}".splitlines()[0]
+        print(f"model_check: a fault of the checker itself: {what}", file=sys.stderr)
+        return EXIT_FAULT
 
 
 def _run(options: argparse.Namespace) -> int:

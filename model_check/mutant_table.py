@@ -9,7 +9,15 @@ from typing import assert_never
 
 from model_check.check import EXIT_MUTANTS, EXIT_OK, check
 from model_check.model import AnyStep
-from model_check.raft_mutants import MUTANTS, Control, Killed, Mutant, NotExpressible, Scripted, load
+from model_check.raft_mutants import (
+    MUTANTS,
+    Control,
+    Killed,
+    Mutant,
+    NotExpressible,
+    Scripted,
+    load,
+)
 from model_check.raft_model import Bounds, RaftModel, Step
 from model_check.trace import Clash, Trace, TraceStep, clash_of_state, clash_of_step
 from spec.cluster import Fact

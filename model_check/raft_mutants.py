@@ -645,7 +645,9 @@ MUTANTS: tuple[Mutant, ...] = (
         name="X02",
         title="newer term not persisted",
         seen_in="our own",
-        patches=(_raft("(PersistTermAndVote(current_term=term, voted_for=None),)", "()"),),
+        patches=(
+            _raft("(PersistTermAndVote(current_term=term, voted_for=None), *timer)", "timer"),
+        ),
         verdict=Killed(by="durable_before_sent", servers=3, terms=2, log_length=0),
     ),
     Mutant(
@@ -782,5 +784,26 @@ MUTANTS: tuple[Mutant, ...] = (
             ),
         ),
         verdict=Killed(by="one_vote_per_term", servers=3, terms=1, log_length=0),
+    ),
+    Mutant(
+        name="X15",
+        title="a vote is granted to whom it was not given",
+        seen_in="our own",
+        patches=(
+            _raft(
+                "    return replace(server, voted_for=request.candidate_id), (vote,",
+                "    if server.voted_for is None and request.term % 2:\n"
+                "        return server, (answer,)\n"
+                "    return replace(server, voted_for=request.candidate_id), (vote,",
+            ),
+        ),
+        verdict=Killed(by="votes_are_recorded", servers=2, terms=1, log_length=0),
+    ),
+    Mutant(
+        name="X16",
+        title="follower commits whatever it stores",
+        seen_in="our own",
+        patches=(_raft(_COMMIT, "index_of_last_new_entry"),),
+        verdict=Killed(by="followers_commit_as_told", servers=2, terms=1, log_length=1),
     ),
 )

@@ -25,6 +25,7 @@ Deviations from the paper, each with its reason:
 * A step applies the newer term of a message and then the rule for the message at once.
 * Retrying RPCs that are not answered (§5.1) is an event of its own, ``RetryTimeout``.
 * The blank entry at the start of a term (§8) is an option; Figure 2 does not have it.
+* Client sessions and read-only queries (§8) are not here yet.
 * Membership (§6) and snapshots (§7) are not here yet. ``Configuration`` can already be joint and
   every count of votes or copies goes through ``quorum.is_quorum``; every look at the log goes
   through ``log``, so that it may one day begin after a snapshot.

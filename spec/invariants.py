@@ -1,9 +1,9 @@
 """The claims. Each is one sentence of the paper, written as a function that anyone can read.
 
 **The signature is the quantifier.** ``def log_matching(a: Server, b: Server)`` says "for any two
-servers"; ``(commit: Committed, election: Elected)`` says "for any commit and any election, ever"
-(facts are history, see ``spec.cluster``); a parameter ``Annotated[frozenset[ServerId], relation]``
-is *the set of all servers* that stand in that relation to the parameters before it;
+distinct servers"; ``(commit: Committed, election: Elected)`` says "for any commit and any election,
+ever" (facts are history, see ``spec.cluster``); ``Annotated[frozenset[ServerId], relation]`` is
+*the set of all servers* that stand in that relation to the parameter just before it;
 ``(before: Server, event: Event, after: Server, effects: Effects)`` says "for every step".
 ``None`` means that the claim does not apply: drivers count these apart, and a claim that never
 applies has shown nothing.
@@ -41,7 +41,7 @@ from spec.log import (
     splice,
     term_at,
 )
-from spec.messages import AppendEntries, AppendEntriesSuccess
+from spec.messages import AppendEntries, AppendEntriesSuccess, RequestVoteResponse
 from spec.quorum import is_quorum
 from spec.state import Follower, Index, Leader, Log, Server, ServerId
 
@@ -131,8 +131,8 @@ def election_safety(a: Elected, b: Elected) -> bool | None:
     """At most one leader can be elected in a given term.
 
     Trap: it speaks of all time, not of now. A leader may have crashed long before a second one is
-    elected in its term, so two *elections* are compared, never two present leaders.
-    Non-vacuous: wherever two elections have happened.
+    elected in its term, so two *elections* are compared, never two present leaders. Elections are
+    distinct if they differ in term, leader or log. Non-vacuous: two elections have happened.
     """
     return a.term != b.term
 
@@ -354,6 +354,25 @@ def one_vote_per_term(before: Server, event: Event, after: Server, effects: Effe
     return after.voted_for == before.voted_for
 
 
+@always(title="Votes are recorded", paper="§5.2", thesis="D3.4")
+def votes_are_recorded(
+    before: Server, event: Event, after: Server, effects: Effects
+) -> bool | None:
+    """A server that grants its vote has recorded it, for the candidate to which it sends it.
+
+    Trap: "one vote a term" speaks of what is recorded; a vote given and not recorded is free to be
+    given again. Non-vacuous: every vote granted.
+    """
+    votes = [
+        effect.to
+        for effect in effects
+        if isinstance(effect, Send)
+        and isinstance(effect.message, RequestVoteResponse)
+        and effect.message.vote_granted
+    ]
+    return all(after.voted_for == candidate for candidate in votes) if votes else None
+
+
 @always(title="Commit only by an entry of the leader's term", paper="§5.4.2", thesis="D3.6.2")
 def commit_by_current_term(
     before: Server, event: Event, after: Server, effects: Effects
@@ -366,6 +385,24 @@ def commit_by_current_term(
     if not isinstance(after.role, Leader) or after.commit_index <= before.commit_index:
         return None
     return term_at(after.log, after.commit_index) == after.current_term
+
+
+@always(title="Followers commit what they are told", paper="Fig. 2, §5.3", thesis="D Fig. 3.1")
+def followers_commit_as_told(
+    before: Server, event: Event, after: Server, effects: Effects
+) -> bool | None:
+    """Who is not the leader learns of commits from the leader alone, and no more than it says.
+
+    Trap: State Machine Safety sees a commit that nobody counted only when it clashes with another.
+    Non-vacuous: a server that does not lead advances its commit_index.
+    """
+    if isinstance(after.role, Leader) or after.commit_index <= before.commit_index:
+        return None
+    match event:
+        case Receive(message=AppendEntries() as request):
+            return after.commit_index <= request.leader_commit
+        case _:
+            return False
 
 
 @always(title="Commit index never decreases", paper="Fig. 2, §5.3", thesis="D Fig. 3.1")
@@ -533,7 +570,7 @@ def conflict_truncated(before: Server, event: Event, after: Server, effects: Eff
     title="An older entry is committed indirectly",
     paper="§5.4.2, Fig. 8",
     thesis="D3.6.2, Fig. 3.7",
-    needs=Needs(servers=2, terms=2, log_length=2),
+    needs=Needs(servers=1, terms=2, log_length=2),
 )
 def older_entry_committed(commit: Committed) -> bool:
     """An entry of an older term is committed because one of the leader's own term is."""
@@ -544,7 +581,7 @@ def older_entry_committed(commit: Committed) -> bool:
     title="A rejected AppendEntries is retried further back",
     paper="§5.3",
     thesis="D3.5",
-    needs=Needs(servers=3, terms=2, log_length=1),
+    needs=Needs(servers=2, terms=2, log_length=1),
 )
 def next_index_decremented(server: Server) -> bool:
     """A leader's next_index is at or below the end of its log, though it began above it."""

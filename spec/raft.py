@@ -166,8 +166,10 @@ def update_term(server: Server, term: Term) -> tuple[Server, Effects]:
     """If an RPC contains a newer term: adopt it and convert to follower (§5.1)."""
     if term <= server.current_term:
         return server, ()
+    # A leader had no election timeout; as a follower it needs one.
+    timer: Effects = (ResetElectionTimer(),) if isinstance(server.role, Leader) else ()
     server = replace(server, current_term=term, voted_for=None, role=Follower())
-    return server, (PersistTermAndVote(current_term=term, voted_for=None),)
+    return server, (PersistTermAndVote(current_term=term, voted_for=None), *timer)
 
 
 def on_older_term(server: Server, source: ServerId, message: Message) -> tuple[Server, Effects]:
@@ -357,6 +359,7 @@ def on_retry_timeout(server: Server) -> tuple[Server, Effects]:
 
 def on_client_request(server: Server, request: ClientRequest) -> tuple[Server, Effects]:
     """A leader appends the commands to its log and replicates them (§5.3)."""
+    assert request.commands, "a client request has at least one command"
     match server.role:
         case Leader():
             accepted = ClientRequestAccepted(
@@ -425,9 +428,8 @@ def on_append_entries_success(
         case Leader(next_index=next_index, match_index=match_index) if (
             response.match_index > match_index[follower]
         ):
-            next_for_follower = max(next_index[follower], Index(response.match_index + 1))
             role = Leader(
-                next_index=next_index.put(follower, next_for_follower),
+                next_index=next_index.put(follower, Index(response.match_index + 1)),
                 match_index=match_index.put(follower, response.match_index),
             )
             server, committed = advance_commit_index(replace(server, role=role))

@@ -73,6 +73,7 @@ class IndexOf(Mapping[ServerId, Index]):
 
     def put(self, server_id: ServerId, index: Index) -> IndexOf:
         """A copy in which ``server_id`` has ``index``; the server must be in the table."""
+        assert server_id in self, "only the servers of the table have an index"
         return IndexOf(
             tuple((i, index if i == server_id else old) for i, old in self.items_by_server)
         )
