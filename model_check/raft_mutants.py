@@ -1,8 +1,11 @@
 """Known bugs of real Raft implementations, each put into one rule of ``spec``.
 
-A mutant is a handful of source patches. ``load`` applies them to private copies of ``spec.log``,
-``spec.quorum`` and ``spec.raft`` and returns the sabotaged ``step``; the specification itself
-carries no trace of it. "Seen in" names public reports; bug numbers with gaps are a catalogue's.
+A mutant is a tuple of source patches: ``spec`` itself carries no trace of it. ``load`` makes
+private copies of the rules, patched, which know the same types as everybody else. Its verdict says
+how it must end: the claim that kills it at the smallest bounds that show it, or why nothing does.
+
+``B..`` are the rows of a list of bugs that were seen; ``C..`` are controls, sabotages that are no
+bug at their bounds; ``X..`` are other one-rule sabotages. Sections are those of the Raft paper.
 """
 
 from __future__ import annotations
@@ -10,29 +13,44 @@ from __future__ import annotations
 import builtins
 import importlib
 import inspect
-import types
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import ModuleType
 from typing import cast
 
-from model_check.raft_model import Step
+from model_check.model import AnyStep, Outcome, Property
+from model_check.raft_model import Bounds, RaftModel, Step
+from model_check.trace import TraceStep, clash_of_state, clash_of_step
+from spec import messages
+from spec.cluster import Fact
+from spec.events import (
+    ClientRequest,
+    ElectionTimeout,
+    Event,
+    HeartbeatTimeout,
+    Restart,
+    RetryTimeout,
+)
+from spec.messages import Message
+from spec.state import Command, Server
 
-SABOTAGED = ("spec.log", "spec.quorum", "spec.raft")
-"""The modules that hold rules, each importing only those before it."""
+PATCHED = ("spec.log", "spec.quorum", "spec.raft")
+"""The modules with rules, in the order of their imports."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Patch:
-    """Replace ``before``, which must occur exactly once in ``module``, by ``after``."""
+    """Replace ``before``, which occurs exactly once in the source of ``module``, by ``after``."""
 
-    module: str
+    module: str = "spec.raft"
     before: str
     after: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Killed:
-    """The checker finds it at these bounds, by a property or by a witness that stays away."""
+    """Exploration within these bounds ends with ``by``: a false claim, or a witness not reached."""
 
     by: str
     servers: int
@@ -43,7 +61,7 @@ class Killed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Control:
-    """Exhausted without a violation at these bounds: for this reason no safety bug there."""
+    """Exhausted within these bounds without a violation, as expected: here it is no safety bug."""
 
     reason: str
     servers: int
@@ -54,19 +72,17 @@ class Control:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scripted:
-    """Found by this schedule, where exhaustion is out of reach.
-
-    ``S1: ElectionTimeout`` is an event at S1; ``S2 <- S1`` delivers to S2 what S1 last sent to it.
-    """
+    """Killed by ``by`` in this schedule (see ``play``), where exhaustion is out of reach."""
 
     by: str
-    servers: int
     schedule: tuple[str, ...]
+    servers: int
+    profile: str = "paper"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class NotExpressible:
-    """The rule that it breaks is not in ``spec``."""
+    """The rule that it breaks is not in ``spec`` yet."""
 
     reason: str
 
@@ -76,7 +92,7 @@ Verdict = Killed | Control | Scripted | NotExpressible
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mutant:
-    """One bug: what it is, where it was seen, how to make it, how it ends."""
+    """One bug: where it was seen, how to put it into ``spec``, and how it must end."""
 
     name: str
     title: str
@@ -85,725 +101,1174 @@ class Mutant:
     verdict: Verdict
 
 
-class MutantError(Exception):
-    """A patch does not fit the source any more."""
+class BadPatch(ValueError):
+    """A patch does not apply: its snippet does not occur exactly once."""
+
+
+class UnknownMutant(KeyError):
+    """No mutant has this name."""
+
+
+class BadSchedule(ValueError):
+    """A line of a schedule is none of the language, or delivers what was never sent."""
+
+
+# --- Loading ------------------------------------------------------------------------------------
 
 
 def find(name: str) -> Mutant:
-    """The mutant of this name; raises ``KeyError`` with a line that lists all names."""
+    """The mutant of this name."""
     for mutant in MUTANTS:
         if mutant.name == name:
             return mutant
-    raise KeyError(f"unknown mutant {name!r}: there are {', '.join(m.name for m in MUTANTS)}")
+    raise UnknownMutant(f"no mutant {name}; there are {', '.join(m.name for m in MUTANTS)}")
 
 
 def load(mutant: Mutant) -> Step:
-    """The sabotaged ``step``; raises ``MutantError`` if a patch does not fit."""
-    private: dict[str, types.ModuleType] = {}
+    """``step`` of freshly executed, patched copies of the rules; nothing is left in sys.modules."""
+    if not mutant.patches:
+        raise BadPatch(f"mutant {mutant.name} has no patches: it is not expressible in spec yet")
+    if strange := {patch.module for patch in mutant.patches} - set(PATCHED):
+        raise BadPatch(f"mutant {mutant.name}: {', '.join(sorted(strange))} holds no rules")
+    copies: dict[str, ModuleType] = {}
 
-    def import_private(
+    def import_(
         name: str,
-        globals_: Mapping[str, object] | None = None,
-        locals_: Mapping[str, object] | None = None,
-        fromlist: Sequence[str] | None = (),
+        globals: Mapping[str, object] | None = None,  # noqa: A002 (as the built-in names them)
+        locals: Mapping[str, object] | None = None,  # noqa: A002
+        fromlist: Sequence[str] = (),
         level: int = 0,
-    ) -> types.ModuleType:
-        if name in private:
-            return private[name]
-        return builtins.__import__(name, globals_, locals_, fromlist or (), level)
+    ) -> ModuleType:
+        return copies.get(name) or builtins.__import__(name, globals, locals, fromlist, level)
 
-    for name in SABOTAGED:
-        original = importlib.import_module(name)
-        module = types.ModuleType(name, f"{name}, sabotaged by {mutant.name}")
-        module.__file__ = original.__file__
-        module.__dict__["__builtins__"] = {**vars(builtins), "__import__": import_private}
-        source = patched(mutant, name, inspect.getsource(original))
-        exec(compile(source, f"{original.__file__} ({mutant.name})", "exec"), module.__dict__)
-        private[name] = module
-    return cast(Step, private["spec.raft"].__dict__["step"])
+    for name in PATCHED:
+        copies[name] = copy = ModuleType(name)
+        copy.__dict__["__builtins__"] = {**vars(builtins), "__import__": import_}
+        source = patched(mutant, name)
+        exec(compile(source, f"<{name} of {mutant.name}>", "exec", dont_inherit=True), vars(copy))
+    return cast(Step, copies["spec.raft"].step)
 
 
-def patched(mutant: Mutant, module: str, source: str) -> str:
-    """The source of a module with the mutant's patches applied."""
+def patched(mutant: Mutant, module: str) -> str:
+    """The source of ``module`` as the mutant has it."""
+    source = inspect.getsource(importlib.import_module(module))
     for patch in mutant.patches:
         if patch.module != module:
             continue
-        if source.count(patch.before) != 1:
-            raise MutantError(
-                f"mutant {mutant.name}: {source.count(patch.before)} places in {module} instead of "
-                f"one read {patch.before.strip().splitlines()[0]!r}"
+        if (times := source.count(patch.before)) != 1:
+            raise BadPatch(
+                f"mutant {mutant.name}: this snippet occurs {times} times in {module}, "
+                f"not once:\n{patch.before}"
             )
         source = source.replace(patch.before, patch.after)
     return source
 
 
-def _raft(before: str, after: str) -> Patch:
-    return Patch("spec.raft", before, after)
+# --- Playing a schedule -------------------------------------------------------------------------
+
+TIMERS: dict[str, Event] = {
+    "election timeout": ElectionTimeout(),
+    "heartbeat": HeartbeatTimeout(),
+    "restart": Restart(),
+    "retry": RetryTimeout(),
+}
 
 
-# Places that several bugs share.
-_VOTED_FOR = "server.voted_for in (None, request.candidate_id) and is_up_to_date("
-_UP_TO_DATE = """ and is_up_to_date(
-        (request.last_log_term, request.last_log_index),
-        (last_term(server.log), last_index(server.log)),
-    )"""
-_OLDER = "    if message.term < server.current_term:\n"
-_FOLLOWER_AGAIN = "current_term=term, voted_for=None, role=Follower())"
-_RECOGNISED = "server = replace(server, role=Follower())  # a candidate"
-_ACKNOWLEDGED = (
-    "AppendEntriesSuccess(term=server.current_term, match_index=index_of_last_new_entry)"
+def play(scripted: Scripted, step: Step) -> str | None:
+    """Play a schedule; the first claim that is false along it, or ``None``.
+
+    ``S1: election timeout`` (or ``heartbeat``, ``retry``, ``restart``, ``client x`` with command x)
+    happens at a server; ``RequestVote S1 -> S2`` delivers the latest message of this kind, perhaps
+    again.
+    """
+    no_bounds = Bounds(servers=scripted.servers, terms=1 << 30, log_length=1 << 30)
+    model = RaftModel(no_bounds, scripted.profile, step)
+    states = list(model.initial_states()[0])
+    sent: list[tuple[int, int, Message]] = []
+    facts: list[Fact] = []
+    for line in scripted.schedule:
+        process, taken = _taken(model, states, sent, line)
+        outcome = taken.outcome
+        assert outcome is not None
+        states[process - 1] = outcome.state
+        sent += [(process, to, message) for to, message in outcome.sends]
+        facts += [fact for fact in outcome.facts if fact not in facts]
+        for claim in model.properties():
+            if _is_false(claim, model, taken, states, facts):
+                return claim.name
+    return None
+
+
+def _taken(
+    model: RaftModel, states: list[Server], sent: list[tuple[int, int, Message]], line: str
+) -> tuple[int, TraceStep]:
+    """The step that a line of a schedule describes, and whose it is."""
+    outcome: Outcome[Server, Message, Fact]
+    if match := re.fullmatch(r"(\w+) S(\d) -> S(\d)", line):
+        kind = getattr(messages, match[1])
+        source, to = int(match[2]), int(match[3])
+        for message in (m for s, t, m in reversed(sent) if (s, t) == (source, to)):
+            if isinstance(message, kind):
+                before = states[to - 1]
+                outcome = model.deliver(to, before, source, message)
+                return to, TraceStep(process=to, before=before, outcome=outcome)
+        raise BadSchedule(f"{line}: nothing of the kind was sent")
+    if match := re.fullmatch(r"S(\d): (?:client (\w+)|([\w ]+))", line):
+        process = int(match[1])
+        before = states[process - 1]
+        command = match[2] and ClientRequest(commands=(Command(data=match[2].encode()),))
+        event = command or TIMERS.get(match[3])
+        if event:
+            outcome = model.act(process, before, event)
+            return process, TraceStep(process=process, before=before, outcome=outcome)
+    raise BadSchedule(f"{line}: not in the language of schedules")
+
+
+def _is_false(
+    claim: Property, model: RaftModel, taken: TraceStep, states: list[Server], facts: list[Fact]
+) -> bool:
+    if isinstance(claim.over[0], AnyStep):
+        return clash_of_step(claim, taken) is not None
+    return clash_of_state(model, claim, states, facts) is not None
+
+
+# --- The rules, for patches that share them ------------------------------------------------------
+
+HALF_IS_A_MAJORITY = Patch(
+    module="spec.quorum",
+    before="return 2 * len(servers & voters) > len(voters)",
+    after="return 2 * len(servers & voters) >= len(voters)",
 )
-_COMMIT = "min(request.leader_commit, index_of_last_new_entry)"
-_NEW_MATCH_INDEX = "match_index=IndexOf.of(dict.fromkeys(others, Index(0))),"
+TWICE_COUNTED = Patch(
+    before="candidate = Candidate(votes_granted=votes_granted | {voter})",
+    after="""\
+uncounted = set(members(server.configuration)) - votes_granted
+            counted = voter if voter in uncounted else min(uncounted)
+            candidate = Candidate(votes_granted=votes_granted | {counted})""",
+)
+"""A set cannot hold a voter twice: the second time, the smallest other server is counted."""
 
-_SECTION_6 = "membership changes (§6) are not in the spec"
-_SECTION_7 = "snapshots (§7) are not in the spec"
-_READS = "linearizable reads (§8, D6.4) are not in the spec"
-_SESSIONS = "client sessions (§8, D6.3) are not in the spec"
-_DISK = "a fault of the storage of a server, which is not here"
+MATCH_INDEX_SURVIVES = (
+    Patch(
+        before="PAPER = Options(no_op=False)\n",
+        after='''\
+PAPER = Options(no_op=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FormerLeader(Follower):
+    """A follower that remembers match_index[]."""
+
+    match_index: IndexOf
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FormerLeaderStanding(Candidate):
+    """A candidate that remembers match_index[]."""
+
+    match_index: IndexOf
+
+
+def following(role: Follower | Candidate | Leader) -> Follower:
+    """A follower; match_index[] is kept if there is one."""
+    match role:
+        case Leader() | FormerLeader() | FormerLeaderStanding():
+            return FormerLeader(match_index=role.match_index)
+        case _:
+            return Follower()
+
+
+def standing(role: Follower | Candidate | Leader, votes: frozenset[ServerId]) -> Candidate:
+    """A candidate; match_index[] is kept if there is one."""
+    match role:
+        case FormerLeader() | FormerLeaderStanding():
+            return FormerLeaderStanding(match_index=role.match_index, votes_granted=votes)
+        case _:
+            return Candidate(votes_granted=votes)
+
+
+''',
+    ),
+    Patch(
+        before="voted_for=None, role=Follower())",
+        after="voted_for=None, role=following(server.role))",
+    ),
+    Patch(
+        before="server = replace(server, role=Follower())  # a",
+        after="server = replace(server, role=following(server.role))  # a",
+    ),
+    Patch(
+        before="role=Candidate(votes_granted=frozenset({server.server_id}))",
+        after="role=standing(server.role, frozenset({server.server_id}))",
+    ),
+    Patch(
+        before="candidate = Candidate(votes_granted=votes_granted | {voter})",
+        after="candidate = standing(server.role, votes_granted | {voter})",
+    ),
+    Patch(
+        before="    server = replace(server, role=role)\n    elected = BecameLeader",
+        after="""\
+    if isinstance(server.role, FormerLeaderStanding):
+        role = replace(role, match_index=server.role.match_index)
+    server = replace(server, role=role)
+    elected = BecameLeader""",
+    ),
+)
+
+UNVOTED = "granted = server.voted_for in (None, request.candidate_id) and is_up_to_date("
+MISMATCH = "if term_at(server.log, request.prev_log_index) != request.prev_log_term:"
+OLDER_TERM = "    if message.term < server.current_term:\n        return on_older"
+
+S1_ELECTED = (
+    "S1: election timeout",
+    "RequestVote S1 -> S2",
+    "RequestVote S1 -> S3",
+    "RequestVoteResponse S2 -> S1",
+    "RequestVoteResponse S3 -> S1",
+    "S1: client x",
+    "AppendEntries S1 -> S2",
+)
+S2_HAS_ACKNOWLEDGED = ("AppendEntriesSuccess S2 -> S1",)
+S3_REPLACES_THE_ENTRY = (
+    "S3: election timeout",
+    "RequestVote S3 -> S4",
+    "RequestVote S3 -> S5",
+    "RequestVoteResponse S4 -> S3",
+    "RequestVoteResponse S5 -> S3",
+    "S3: client y",
+    "AppendEntries S3 -> S2",
+)
+S1_ELECTED_AGAIN = (
+    "RequestVote S3 -> S1",
+    "S1: election timeout",
+    "RequestVote S1 -> S4",
+    "RequestVote S1 -> S5",
+    "RequestVoteResponse S4 -> S1",
+    "RequestVoteResponse S5 -> S1",
+    "RequestVote S1 -> S2",
+)
+"""S1 leads terms 1 and 3, S3 term 2; at last S2 is in term 3 and has no longer what it had."""
+
+# --- The catalogue ------------------------------------------------------------------------------
+
+NO_PRE_VOTE = "pre-vote (D9.6) is not in spec"
+NO_DISK = "a disk with writes still pending is not in spec, which persists within a step"
+NO_FILES = "files, checksums and torn writes are the server's storage, not in spec"
+NO_SNAPSHOTS = "snapshots (§7) are not in spec"
+NO_MEMBERSHIP = "membership changes (§6) are not in spec"
+NO_READS = "reads (§8, D6.4) are not in spec"
+NO_SESSIONS = "client sessions and answers to clients (§8, D6.3) are not in spec"
 
 MUTANTS: tuple[Mutant, ...] = (
+    # Elections (§5.1, §5.2, §5.4.1)
     Mutant(
         name="B01",
-        title="vote lost on restart",
-        seen_in="PySyncObj 0.3.14 (term and vote live only in memory); akka-raft #56",
+        title="a restart forgets the vote",
+        seen_in="PySyncObj 0.3.14, akka-raft #56",
         patches=(
-            _raft("voted_for=server.voted_for,\n        log", "voted_for=None,\n        log"),
+            Patch(
+                before="voted_for=server.voted_for,\n        log=server.log,",
+                after="voted_for=None,\n        log=server.log,",
+            ),
         ),
-        verdict=Killed(by="one_vote_per_term", servers=3, terms=1, log_length=0),
+        verdict=Killed(by="one_vote_per_term", servers=1, terms=1, log_length=0),
     ),
     Mutant(
         name="B02",
-        title="term lost on restart",
-        seen_in="PySyncObj 0.3.14",
+        title="a restart forgets the term",
+        seen_in="PySyncObj 0.3.14, akka-raft #56",
         patches=(
-            _raft(
-                "current_term=server.current_term,\n"
-                "        voted_for=server.voted_for,\n        log",
-                "current_term=Term(0),\n        voted_for=None,\n        log",
+            Patch(
+                before="""\
+current_term=server.current_term,
+        voted_for=server.voted_for,
+        log""",
+                after="current_term=Term(0),\n        voted_for=server.voted_for,\n        log",
             ),
         ),
-        verdict=Killed(by="term_never_decreases", servers=2, terms=1, log_length=0),
+        verdict=Killed(by="term_never_decreases", servers=1, terms=1, log_length=0),
     ),
     Mutant(
         name="B03",
-        title="second vote in the same term",
+        title="a second vote in the same term",
         seen_in="camunda #5356, nebula #2405",
-        patches=(_raft(_VOTED_FOR, "is_up_to_date("),),
-        verdict=Killed(by="one_vote_per_term", servers=3, terms=1, log_length=0),
+        patches=(
+            Patch(
+                before=UNVOTED,
+                after="granted = is_up_to_date(",
+            ),
+        ),
+        verdict=Killed(by="one_vote_per_term", servers=2, terms=1, log_length=0),
     ),
     Mutant(
         name="B04",
-        title="candidate's vote for itself not recorded",
+        title="a candidate does not record its vote for itself",
         seen_in="xraft #44",
         patches=(
-            _raft(
-                "voted_for=server.server_id,\n        role=Candidate",
-                "voted_for=None,\n        role=Candidate",
+            Patch(
+                before="        voted_for=server.server_id,\n        role=Candidate",
+                after="        voted_for=None,\n        role=Candidate",
             ),
-            _raft(
-                "PersistTermAndVote(current_term=server.current_term, voted_for=server.server_id)",
-                "PersistTermAndVote(current_term=server.current_term, voted_for=None)",
+            Patch(
+                before="current_term=server.current_term, voted_for=server.server_id)",
+                after="current_term=server.current_term, voted_for=None)",
             ),
         ),
-        verdict=Killed(by="election_safety", servers=3, terms=1, log_length=0),
+        verdict=Killed(by="election_safety", servers=2, terms=1, log_length=0),
     ),
     Mutant(
         name="B05",
-        title="voted_for cleared by a heartbeat of the same term",
+        title="a heartbeat of the same term clears the vote",
         seen_in="redpanda #14, CCF #8091 #8094, canonical/raft #196",
         patches=(
-            _raft(_RECOGNISED, "server = replace(server, role=Follower(), voted_for=None)  # a"),
+            Patch(
+                before="server = replace(server, role=Follower())  # a",
+                after="server = replace(server, role=Follower(), voted_for=None)  # a",
+            ),
         ),
-        verdict=Killed(by="one_vote_per_term", servers=3, terms=1, log_length=0),
+        verdict=Killed(by="one_vote_per_term", servers=2, terms=1, log_length=0),
     ),
     Mutant(
         name="B06",
-        title="leader grants a vote in its own term",
+        title="a leader votes for another in its own term",
         seen_in="daos raft #70",
         patches=(
-            _raft(
-                "granted = server.voted_for in (None, request.candidate_id)",
-                "granted = (\n        isinstance(server.role, Leader)\n"
-                "        or server.voted_for in (None, request.candidate_id)\n    )",
+            Patch(
+                before=UNVOTED,
+                after="""\
+free = server.voted_for in (None, request.candidate_id)
+    granted = (free or isinstance(server.role, Leader)) and is_up_to_date(""",
             ),
         ),
         verdict=Killed(by="one_vote_per_term", servers=3, terms=1, log_length=0),
     ),
     Mutant(
         name="B07",
-        title="vote without looking at the logs",
-        seen_in="the paper, §5.4.1: what the rule is for",
-        patches=(_raft(_UP_TO_DATE, ""),),
+        title="votes without looking at the logs",
+        seen_in="the omission that the paper warns of in §5.4.1",
+        patches=(
+            Patch(
+                before="""(None, request.candidate_id) and is_up_to_date(
+        (request.last_log_term, request.last_log_index),
+        (last_term(server.log), last_index(server.log)),
+    )
+""",
+                after="(None, request.candidate_id)\n",
+            ),
+        ),
         verdict=Killed(by="leader_completeness", servers=3, terms=2, log_length=1),
     ),
     Mutant(
         name="B08",
-        title="logs compared by length only",
-        seen_in="a common error of ports",
+        title="a vote compares only the lengths of the logs",
+        seen_in="a common mistake in ports",
         patches=(
             Patch(
-                "spec.log",
-                "return candidate_last >= voter_last",
-                "return candidate_last[1] >= voter_last[1]",
+                module="spec.log",
+                before="return candidate_last >= voter_last",
+                after="return candidate_last[1] >= voter_last[1]",
             ),
         ),
         verdict=Killed(by="leader_completeness", servers=3, terms=3, log_length=1),
     ),
     Mutant(
         name="B10",
-        title="vote only for a log that is strictly more up-to-date",
-        seen_in="a common error of ports",
+        title="no vote for a log that is just as up-to-date",
+        seen_in="a common mistake in ports",
         patches=(
             Patch(
-                "spec.log",
-                "return candidate_last >= voter_last",
-                "return candidate_last > voter_last",
+                module="spec.log",
+                before="return candidate_last >= voter_last",
+                after="return candidate_last > voter_last",
             ),
         ),
-        verdict=Killed(by="leader_elected", servers=3, terms=2, log_length=1),
+        verdict=Killed(by="leader_elected", servers=2, terms=1, log_length=0),
     ),
     Mutant(
         name="B11",
-        title="vote of an older term counted",
+        title="a vote of an older term is counted",
         seen_in="xraft #33, little-raft #44, akka-raft #46, nats #5149",
         patches=(
-            _raft(
-                _OLDER,
-                "    if message.term < server.current_term and not isinstance(\n"
-                "        message, RequestVoteResponse\n    ):\n",
+            Patch(
+                before=OLDER_TERM,
+                after="""\
+    vote = isinstance(message, RequestVoteResponse)
+    if message.term < server.current_term and not vote:
+        return on_older""",
             ),
         ),
         verdict=Killed(by="election_safety", servers=3, terms=2, log_length=0),
     ),
     Mutant(
         name="B12",
-        title="doubled vote counted twice",
+        title="a vote that arrives twice is counted twice",
         seen_in="xraft #27, akka-raft #45, Coyote sample #8",
-        patches=(
-            _raft(
-                "votes_granted=votes_granted | {voter})",
-                "votes_granted=votes_granted | (\n"
-                "                {voter} if voter not in votes_granted else {*sorted(\n"
-                "                    set(members(server.configuration)) - votes_granted)[:1]}\n"
-                "            ))",
-            ),
-        ),
+        patches=(TWICE_COUNTED,),
         verdict=Killed(by="election_safety", servers=4, terms=1, log_length=0),
     ),
     Mutant(
         name="B13",
-        title="half of the servers taken for a majority, even size",
-        seen_in="an off-by-one of ports",
-        patches=(Patch("spec.quorum", "> len(voters)", ">= len(voters)"),),
+        title="half of the servers is a majority",
+        seen_in="an off-by-one mistake",
+        patches=(HALF_IS_A_MAJORITY,),
         verdict=Killed(by="election_safety", servers=4, terms=1, log_length=0),
     ),
     Mutant(
-        name="B13-odd",
-        title="half of the servers taken for a majority, odd size",
-        seen_in="as B13",
-        patches=(Patch("spec.quorum", "> len(voters)", ">= len(voters)"),),
-        verdict=Control(
-            reason="equivalent: no integer is half of an odd number",
-            servers=3,
-            terms=2,
-            log_length=1,
-        ),
-    ),
-    Mutant(
         name="B14",
-        title="pre-vote answer taken for a vote",
+        title="an answer to a pre-vote is taken for a vote",
         seen_in="cockroach #123297, canonical/raft #196",
-        verdict=NotExpressible("pre-vote (D9.6) is not in the spec"),
+        verdict=NotExpressible(reason=NO_PRE_VOTE),
     ),
     Mutant(
         name="B15",
-        title="term set back by a message of an older term",
+        title="an answer of an older term sets the term back",
         seen_in="WRaft (SandTable), nebula #2405 #685",
         patches=(
-            _raft(_OLDER + "        return on_older_term(server, source, message)\n", ""),
-            _raft("if term <= server.current_term:", "if term == server.current_term:"),
+            Patch(
+                before=OLDER_TERM,
+                after="""\
+    request = isinstance(message, RequestVote | AppendEntries)
+    if message.term < server.current_term and request:
+        return on_older""",
+            ),
+            Patch(
+                before="    if term <= server.current_term:\n        return server, ()",
+                after="    if term == server.current_term:\n        return server, ()",
+            ),
         ),
         verdict=Killed(by="term_never_decreases", servers=2, terms=2, log_length=0),
     ),
     Mutant(
         name="B16",
-        title="voted_for not reset by a newer term",
+        title="a new term keeps the vote of the old one",
         seen_in="Raft-KV #1",
         patches=(
-            _raft(_FOLLOWER_AGAIN, "current_term=term, role=Follower())"),
-            _raft(
-                "PersistTermAndVote(current_term=term, voted_for=None)",
-                "PersistTermAndVote(current_term=term, voted_for=server.voted_for)",
+            Patch(
+                before="current_term=term, voted_for=None, role=Follower())",
+                after="current_term=term, role=Follower())",
+            ),
+            Patch(
+                before="PersistTermAndVote(current_term=term, voted_for=None)",
+                after="PersistTermAndVote(current_term=term, voted_for=server.voted_for)",
             ),
         ),
         verdict=Control(
-            reason="not a safety bug: votes are only withheld",
+            reason="it only gives fewer votes: a loss of liveness",
             servers=3,
-            terms=3,
-            log_length=1,
+            terms=2,
+            log_length=2,
         ),
     ),
+    # Replication (§5.3)
     Mutant(
         name="B18",
-        title="prev_log_term not compared",
-        seen_in="an error of ports",
+        title="prev_log_term is not compared, only that there is an entry",
+        seen_in="a mistake in ports",
         patches=(
-            _raft(
-                "request.prev_log_index) != request.prev_log_term:",
-                "request.prev_log_index) is None:",
+            Patch(
+                before=MISMATCH,
+                after="if request.prev_log_index > last_index(server.log):",
             ),
         ),
         verdict=Killed(by="acknowledge_only_verified", servers=3, terms=3, log_length=1),
     ),
     Mutant(
         name="B19",
-        title="tail cut by every AppendEntries, not only on conflict",
+        title="every AppendEntries cuts the log after it, conflict or not",
         seen_in="willemt #37, lerna #151, PySyncObj 0.3.14",
         patches=(
-            _raft(
-                "conflict = first_conflict(server.log, request.prev_log_index, request.entries)",
-                "conflict = Index(request.prev_log_index + 1) if "
-                "last_index(server.log) > request.prev_log_index or request.entries else None",
+            Patch(
+                before="first_conflict(server.log, request.prev_log_index, request.entries)",
+                after="Index(request.prev_log_index + 1)",
             ),
         ),
         verdict=Killed(by="match_index_truthful", servers=2, terms=1, log_length=1),
     ),
     Mutant(
         name="B21",
-        title="conflicting entry kept, yet acknowledged",
-        seen_in="an error of ports",
+        title="a conflicting entry is kept, yet acknowledged",
+        seen_in="a mistake in ports",
         patches=(
             Patch(
-                "spec.log",
-                "if term_at(log, Index(index)) != entry.term:",
-                "if term_at(log, Index(index)) is None:",
+                before="    if conflict is None:\n        return server, ()",
+                after="""\
+    if conflict is None or conflict <= last_index(server.log):
+        return server, ()""",
             ),
         ),
         verdict=Killed(by="acknowledge_only_verified", servers=3, terms=2, log_length=1),
     ),
     Mutant(
         name="B22",
-        title="conflicting entry replaced, stale tail kept",
+        title="a conflicting entry is replaced, the stale ones after it are kept",
         seen_in="mofa #1151",
         patches=(
             Patch(
-                "spec.log",
-                "return Log(entries=log.entries[: first_index - 1] + entries)",
-                "return Log(\n        entries=log.entries[: first_index - 1]\n        + entries\n"
-                "        + log.entries[first_index - 1 + len(entries) :]\n    )",
-            ),
-            _raft(
-                "PersistEntries(first_index=conflict, entries=missing),",
-                "PersistEntries(\n            first_index=conflict,\n            entries="
-                "entries_from(splice(server.log, conflict, missing), conflict),\n        ),",
+                before="missing = request.entries[conflict - request.prev_log_index - 1 :]\n",
+                after="""\
+missing = request.entries[conflict - request.prev_log_index - 1 :]
+    missing += entries_from(server.log, Index(conflict + len(missing)))
+""",
             ),
         ),
         verdict=Killed(by="log_terms_ascend", servers=3, terms=2, log_length=2),
     ),
     Mutant(
         name="B23",
-        title="follower acknowledges its own last index",
+        title="a follower acknowledges its own last entry, not the last one verified",
         seen_in="CCF #6016, etcd #1367",
         patches=(
-            _raft(
-                _ACKNOWLEDGED,
-                "AppendEntriesSuccess(\n        term=server.current_term, "
-                "match_index=last_index(server.log)\n    )",
+            Patch(
+                before="match_index=index_of_last_new_entry)",
+                after="match_index=last_index(server.log))",
             ),
         ),
-        verdict=Killed(by="acknowledge_only_verified", servers=3, terms=2, log_length=1),
+        verdict=Killed(by="acknowledge_only_verified", servers=2, terms=1, log_length=1),
     ),
     Mutant(
         name="B25",
-        title="match_index taken from next_index",
+        title="match_index is advanced when entries are sent",
         seen_in="PySyncObj #167",
         patches=(
-            _raft(
-                _NEW_MATCH_INDEX,
-                "match_index=IndexOf.of(dict.fromkeys(others, last_index(server.log))),",
+            Patch(
+                before="""\
+            server, committed = advance_commit_index(server)
+            return server, (*stored, accepted, *replicate(server), *committed)
+""",
+                after="""\
+            sent, end = replicate(server), last_index(server.log)
+            role = Leader(
+                next_index=IndexOf.of(dict.fromkeys(peers(server), Index(end + 1))),
+                match_index=IndexOf.of(dict.fromkeys(peers(server), end)),
+            )
+            server, committed = advance_commit_index(replace(server, role=role))
+            return server, (*stored, accepted, *sent, *committed)
+""",
             ),
         ),
-        verdict=Killed(by="match_index_truthful", servers=3, terms=2, log_length=1),
+        verdict=Killed(by="match_index_truthful", servers=2, terms=1, log_length=1),
     ),
     Mutant(
         name="B26",
-        title="match_index set back by a reordered acknowledgement",
+        title="a late acknowledgement sets match_index back",
         seen_in="PySyncObj #167, raftos #25, raft.tla #18",
         patches=(
-            _raft(
-                "response.match_index > match_index[follower]",
-                "response.match_index != match_index[follower]",
+            Patch(
+                before="response.match_index > match_index[follower]",
+                after="response.match_index != match_index[follower]",
             ),
         ),
         verdict=Killed(by="match_index_never_decreases", servers=2, terms=1, log_length=1),
     ),
     Mutant(
         name="B27",
-        title="next_index set back below match_index by a late rejection",
+        title="a late rejection sets next_index back to what is known to match",
         seen_in="PySyncObj #167, WRaft, etcd-raft #149, CCF #5341",
         patches=(
-            _raft(
-                "match_index[follower] < response.prev_log_index == next_index[follower] - 1",
-                "response.prev_log_index == next_index[follower] - 1",
+            Patch(
+                before="match_index[follower] < response.prev_log_index == next_index",
+                after="response.prev_log_index == next_index",
             ),
         ),
-        verdict=Killed(by="next_index_above_match_index", servers=3, terms=2, log_length=1),
+        verdict=Killed(by="next_index_above_match_index", servers=2, terms=2, log_length=1),
     ),
     Mutant(
         name="B28",
-        title="match_index not cleared on election",
-        seen_in="an error of ports",
-        patches=(
-            _raft(
-                "# --- State --",
-                "@dataclass(frozen=True, slots=True, kw_only=True)\n"
-                "class FormerLeader(Follower):\n    match_index: IndexOf\n\n\n"
-                "@dataclass(frozen=True, slots=True, kw_only=True)\n"
-                "class FormerLeaderStanding(Candidate):\n    match_index: IndexOf\n\n\n"
-                "# --- State --",
-            ),
-            _raft(
-                _FOLLOWER_AGAIN,
-                "current_term=term, voted_for=None, role=(\n"
-                "        FormerLeader(match_index=server.role.match_index)\n"
-                "        if hasattr(server.role, 'match_index') else Follower()))",
-            ),
-            _raft(
-                "server = replace(server, role=Follower())  # a",
-                "server = replace(server, role=(\n"
-                "        FormerLeader(match_index=server.role.match_index)\n"
-                "        if hasattr(server.role, 'match_index') else Follower()))  # a",
-            ),
-            _raft(
-                "role=Candidate(votes_granted=frozenset({server.server_id})),",
-                "role=(\n            FormerLeaderStanding(\n"
-                "                votes_granted=frozenset({server.server_id}),\n"
-                "                match_index=server.role.match_index)\n"
-                "            if hasattr(server.role, 'match_index')\n"
-                "            else Candidate(votes_granted=frozenset({server.server_id}))),",
-            ),
-            _raft(
-                "candidate = Candidate(votes_granted=votes_granted | {voter})",
-                "candidate = replace(server.role, votes_granted=votes_granted | {voter})",
-            ),
-            _raft(
-                _NEW_MATCH_INDEX,
-                "match_index=getattr(server.role, 'match_index', None)\n"
-                "        or IndexOf.of(dict.fromkeys(others, Index(0))),",
-            ),
-        ),
-        # With three servers, what one follower has acknowledged is on a majority and never lost.
+        title="match_index is not cleared on election",
+        seen_in="a mistake in ports",
+        patches=MATCH_INDEX_SURVIVES,
         verdict=Scripted(
             by="match_index_truthful",
+            schedule=S1_ELECTED + S2_HAS_ACKNOWLEDGED + S3_REPLACES_THE_ENTRY + S1_ELECTED_AGAIN,
             servers=5,
-            schedule=(
-                # S1 leads term 1; S2 acknowledges its entry.
-                *("S1: ElectionTimeout", "S2 <- S1", "S3 <- S1", "S1 <- S2", "S1 <- S3"),
-                *("S1: ClientRequest", "S2 <- S1", "S1 <- S2"),
-                # S3 leads term 2, as S1 hears; its entry replaces the one of S2.
-                *("S3: ElectionTimeout", "S1 <- S3", "S4 <- S3", "S5 <- S3"),
-                *("S3 <- S4", "S3 <- S5", "S3: ClientRequest", "S2 <- S3"),
-                # S1 leads term 3 and still counts S2, which hears of it.
-                *("S1: ElectionTimeout", "S4 <- S1", "S5 <- S1"),
-                *("S1 <- S4", "S1 <- S5", "S2 <- S1"),
-            ),
         ),
     ),
+    # Commitment (§5.3, §5.4.2) and durability (Figure 2)
     Mutant(
         name="B30",
-        title="durable index not lowered by a truncation",
+        title='"durable up to" is not lowered after a truncation',
         seen_in="rabbitmq ra #637",
-        verdict=NotExpressible("writing in parallel (D10.2.1) is not in the spec"),
+        verdict=NotExpressible(reason=NO_DISK),
     ),
     Mutant(
         name="B31",
-        title="entry of an older term committed by counting (Figure 8)",
+        title="an entry of an older term is committed by counting copies (Figure 8)",
         seen_in="LogCabin #44, goraft #27, PySyncObj #110 #169, canonical/raft #336, CCF #4485",
         patches=(
-            _raft(
-                "    if term_at(server.log, agreed) != server.current_term:\n"
-                "        return server, ()\n",
-                "",
+            Patch(
+                before="""\
+    if term_at(server.log, agreed) != server.current_term:
+        return server, ()
+""",
+                after="",
             ),
         ),
-        verdict=Killed(by="commit_by_current_term", servers=3, terms=2, log_length=1),
+        verdict=Killed(by="commit_by_current_term", servers=2, terms=2, log_length=1),
     ),
     Mutant(
         name="B32",
-        title="follower commits up to its own last index",
+        title="a follower commits up to its own last entry, verified or not",
         seen_in="copycat #265, lerna #165 #166",
-        patches=(_raft(_COMMIT, "min(request.leader_commit, last_index(server.log))"),),
+        patches=(
+            Patch(
+                before="min(request.leader_commit, index_of_last_new_entry)",
+                after="min(request.leader_commit, last_index(server.log))",
+            ),
+        ),
         verdict=Killed(by="state_machine_safety", servers=3, terms=2, log_length=1),
     ),
     Mutant(
         name="B35",
-        title="commit scan stops at the first entry of an older term",
+        title="the search for the entry to commit stops at one of an older term",
         seen_in="raftos #30",
         patches=(
-            _raft(
-                "agreed = agreed_index(server.configuration, stored)",
-                "agreed = min(\n        Index(server.commit_index + 1), "
-                "agreed_index(server.configuration, stored)\n    )",
+            Patch(
+                before="if term_at(server.log, agreed) != server.current_term:",
+                after="""\
+if term_at(server.log, Index(server.commit_index + 1)) != server.current_term:""",
             ),
         ),
-        verdict=Killed(by="older_entry_committed", servers=2, terms=2, log_length=2),
+        verdict=Killed(by="older_entry_committed", servers=1, terms=2, log_length=2),
     ),
     Mutant(
         name="B36",
-        title="follower acknowledges before its write is durable",
-        seen_in="tikv #994, NATS 2.12.1, PySyncObj 0.3.14",
+        title="a follower acknowledges entries before they are durable",
+        seen_in="tikv #994, NATS 2.12.1, PySyncObj 0.3.14 (its journal is never flushed)",
         patches=(
-            _raft(
-                "(*stored, *heard, *committed, Send(to=request.leader_id, message=success))",
-                "(*heard, *committed, Send(to=request.leader_id, message=success), *stored)",
+            Patch(
+                before="(*stored, *heard, *committed, Send(to=request.leader_id, message=success))",
+                after="(*heard, *committed, Send(to=request.leader_id, message=success), *stored)",
             ),
         ),
         verdict=Killed(by="durable_before_sent", servers=2, terms=1, log_length=1),
     ),
     Mutant(
         name="B37",
-        title="leader sends and counts before its own write is durable",
+        title="a leader counts its own entry before it is durable",
         seen_in="d-engine #329, etcd #14370",
         patches=(
-            _raft(
-                "(*stored, accepted, *replicate(server), *committed)",
-                "(accepted, *replicate(server), *committed, *stored)",
+            Patch(
+                before="return server, (*stored, accepted, *replicate(server), *committed)",
+                after="return server, (accepted, *replicate(server), *committed, *stored)",
             ),
         ),
         verdict=Killed(by="durable_before_sent", servers=1, terms=1, log_length=1),
     ),
     Mutant(
         name="B38",
-        title="server comes back with an empty log",
+        title="a server comes back under the same id with an empty log",
         seen_in="RethinkDB #5289, etcd #10166, etcd-raft #197",
-        patches=(_raft("        log=server.log,\n", "        log=Log(),\n"),),
+        patches=(
+            Patch(
+                before="voted_for=server.voted_for,\n        log=server.log,",
+                after="voted_for=server.voted_for,\n        log=Log(),",
+            ),
+        ),
         verdict=Killed(by="committed_on_a_quorum", servers=1, terms=1, log_length=1),
     ),
-    *(
-        Mutant(name=name, title=title, seen_in=seen_in, verdict=NotExpressible(_DISK))
-        for name, title, seen_in in (
-            ("B39", "damage in the log's middle taken for a torn tail", "FAST'18, LogCabin"),
-            ("B40", "torn tail taken for damage", "etcd #5230 #6515, dqlite #190"),
-            ("B41", "failed sync tried again", "PostgreSQL's fsyncgate"),
-            ("B42", "snapshot and log replaced in the wrong order", "redisraft #43 #654"),
-        )
+    Mutant(
+        name="B39",
+        title="damage in the middle of the log is taken for a torn tail and cut off",
+        seen_in="LogCabin, ZooKeeper (Alagappan et al.: Protocol-Aware Recovery, FAST '18)",
+        verdict=NotExpressible(reason=NO_FILES),
     ),
-    *(
-        Mutant(name=name, title=title, seen_in=seen_in, verdict=NotExpressible(_SECTION_7))
-        for name, title, seen_in in (
-            (
-                "B44",
-                "conflicting suffix kept after a snapshot",
-                "scylla #9551, hashicorp/raft #704",
-            ),
-            ("B45", "old configuration outlives a newer snapshot", "openraft #1808, scylla #9551"),
-            ("B46", "request from index 0 appended again after compaction", "WRaft #118"),
-            ("B47", "snapshot merged into the state", "jgroups-raft #301"),
-        )
+    Mutant(
+        name="B40",
+        title="a torn tail keeps the server from starting",
+        seen_in="etcd #5230 #6515, dqlite #190",
+        verdict=NotExpressible(reason=NO_FILES),
+    ),
+    Mutant(
+        name="B41",
+        title="fsync failed and is tried again, as if it could still succeed",
+        seen_in='PostgreSQL ("fsyncgate")',
+        verdict=NotExpressible(reason=NO_FILES),
+    ),
+    Mutant(
+        name="B42",
+        title="snapshot and log are replaced in the wrong order",
+        seen_in="redisraft #43 #654",
+        verdict=NotExpressible(reason=f"{NO_SNAPSHOTS}, and {NO_FILES}"),
+    ),
+    # Snapshots (§7)
+    Mutant(
+        name="B44",
+        title="a conflicting suffix is kept after a snapshot is installed",
+        seen_in="scylla #9551, hashicorp/raft #704",
+        verdict=NotExpressible(reason=NO_SNAPSHOTS),
+    ),
+    Mutant(
+        name="B45",
+        title="an old uncommitted configuration outlives a newer snapshot",
+        seen_in="openraft #1808, scylla #9551",
+        verdict=NotExpressible(reason=f"{NO_SNAPSHOTS}, and {NO_MEMBERSHIP}"),
+    ),
+    Mutant(
+        name="B46",
+        title="after compaction, prev_log_index 0 appends again",
+        seen_in="WRaft #118",
+        verdict=NotExpressible(reason=NO_SNAPSHOTS),
+    ),
+    Mutant(
+        name="B47",
+        title="a snapshot is merged into the state machine instead of replacing it",
+        seen_in="jgroups-raft #301",
+        verdict=NotExpressible(reason=f"{NO_SNAPSHOTS}, nor is the state machine"),
     ),
     Mutant(
         name="B49",
-        title="follower takes leader_commit as it is",
+        title="a heartbeat carries the leader's commit index, whatever the follower has",
         seen_in="cockroach #25173, etcd #3519",
-        patches=(_raft(_COMMIT, "request.leader_commit"),),
+        patches=(
+            Patch(
+                before="commit_up_to(server, min(request.leader_commit, index_of_last_new_entry))",
+                after="commit_up_to(server, request.leader_commit)",
+            ),
+        ),
         verdict=Killed(by="state_machine_safety", servers=3, terms=1, log_length=1),
     ),
     Mutant(
         name="B50",
-        title="client answered by index though another term's entry is there",
-        seen_in="redisraft #23",
-        verdict=NotExpressible("answers to clients are the server's, which is not here"),
+        title="a client is answered by the index alone, where another term's entry landed",
+        seen_in="redisraft #23 (its shape), general",
+        verdict=NotExpressible(reason=NO_SESSIONS),
     ),
-    *(
-        Mutant(name=name, title=title, seen_in=seen_in, verdict=NotExpressible(reason))
-        for name, title, seen_in, reason in (
-            ("B51", "membership change before a commit of the term", "braft #182", _SECTION_6),
-            ("B52", "several servers changed without a joint phase", "the paper, §6", _SECTION_6),
-            ("B53", "second change while one is uncommitted", "D4", _SECTION_6),
-            ("B54", "joint phase counted over the union", "CCF #3948, async-raft #62", _SECTION_6),
-            ("B55", "campaign with unapplied configurations", "etcd #7625 #11284", _SECTION_6),
-            ("B57", "removed server disrupts", "LogCabin #56, hashicorp/raft #526", _SECTION_6),
-            ("B58", "leader without a quorum never steps down", "raft-rs #84", _READS),
-            ("B59", "promoted learner refuses to vote", "etcd #10998, raft-rs #57", _SECTION_6),
-            ("B60", "deposed leader answers a local read", "xraft #40, d-engine #381", _READS),
-            ("B61", "read before a commit of the term", "etcd #7331, tikv #9239", _READS),
-            ("B62", "reads matched by a reused request id", "etcd #20418, etcd-raft #397", _READS),
-            ("B63", "lease read across a transfer or a clock jump", "raft-rs #234", _READS),
-            ("B64", "retry applied twice", "etcd #18424, akka-raft #64", _SESSIONS),
-            ("B65", "timeout reported as failure", "redisraft #23", _SESSIONS),
-        )
+    # Membership (§6)
+    Mutant(
+        name="B51",
+        title="a configuration changes before an entry of the leader's term is committed",
+        seen_in="Ongaro 2015, copycat #23, AxonServer #120, braft #182",
+        verdict=NotExpressible(reason=NO_MEMBERSHIP),
     ),
     Mutant(
+        name="B52",
+        title="more than one server changes without a joint configuration",
+        seen_in="the mistake that §6 is about, D4",
+        verdict=NotExpressible(reason=NO_MEMBERSHIP),
+    ),
+    Mutant(
+        name="B53",
+        title="a second change while one is uncommitted",
+        seen_in="the mistake that D4.1 rules out",
+        verdict=NotExpressible(reason=NO_MEMBERSHIP),
+    ),
+    Mutant(
+        name="B54",
+        title="a joint configuration decides by one majority, of the union or of C_new",
+        seen_in="CCF #3948 #4018, async-raft #62, camunda #60086",
+        verdict=NotExpressible(
+            reason=f"{NO_MEMBERSHIP}: is_quorum counts joint ones, but none is ever reached"
+        ),
+    ),
+    Mutant(
+        name="B55",
+        title="a candidate stands while committed configurations are unapplied",
+        seen_in="etcd #7625 #11284, etcd-raft #456",
+        verdict=NotExpressible(reason=NO_MEMBERSHIP),
+    ),
+    Mutant(
+        name="B57",
+        title="a removed or isolated server disrupts the leader",
+        seen_in="LogCabin #56, hashicorp/raft #526",
+        verdict=NotExpressible(
+            reason=f"{NO_MEMBERSHIP}, {NO_PRE_VOTE}; nor is progress with the leader kept a claim"
+        ),
+    ),
+    Mutant(
+        name="B58",
+        title="a leader that reaches no quorum never steps down",
+        seen_in="Cloudflare 2020, tikv raft-rs #84",
+        verdict=NotExpressible(reason=f"check-quorum (D6.2) is not in spec; {NO_READS}"),
+    ),
+    Mutant(
+        name="B59",
+        title="a learner that was made a voter refuses to vote",
+        seen_in="etcd #10998, raft-rs #57",
+        verdict=NotExpressible(reason=f"{NO_MEMBERSHIP}, nor are learners (D4.2.1)"),
+    ),
+    # Clients (§8)
+    Mutant(
+        name="B60",
+        title="a deposed leader answers a read from its own state",
+        seen_in="xraft #40, d-engine #381, adjoint raft #41",
+        verdict=NotExpressible(reason=NO_READS),
+    ),
+    Mutant(
+        name="B61",
+        title="a read index from before the first commit of the leader's own term",
+        seen_in="etcd #7331, redisraft #18 #19 #22, tikv #9239",
+        verdict=NotExpressible(reason=NO_READS),
+    ),
+    Mutant(
+        name="B62",
+        title="acknowledgements of a read are matched by a request id that was used before",
+        seen_in="etcd #20418, etcd-raft #397",
+        verdict=NotExpressible(reason=NO_READS),
+    ),
+    Mutant(
+        name="B63",
+        title="a lease outlives a leadership transfer or a jump of the clock",
+        seen_in="raft-rs #234, etcd #12704, tikv #964, openraft #1747 #1749",
+        verdict=NotExpressible(reason=f"{NO_READS}, nor are leases, transfer and clocks"),
+    ),
+    Mutant(
+        name="B64",
+        title="a command that was sent again is applied twice",
+        seen_in="etcd #18424, akka-raft #64",
+        verdict=NotExpressible(reason=NO_SESSIONS),
+    ),
+    Mutant(
+        name="B65",
+        title="a timeout is reported to the client as a failure",
+        seen_in="redisraft #23",
+        verdict=NotExpressible(reason=NO_SESSIONS),
+    ),
+    # Controls
+    Mutant(
+        name="C12",
+        title="a vote that arrives twice is counted twice, among 3 servers",
+        seen_in="B12",
+        patches=(TWICE_COUNTED,),
+        verdict=Control(
+            reason="of 3 servers, one vote beside its own elects a candidate",
+            servers=3,
+            terms=2,
+            log_length=1,
+        ),
+    ),
+    Mutant(
+        name="C13",
+        title="half of the servers is a majority, among 3 servers",
+        seen_in="B13",
+        patches=(HALF_IS_A_MAJORITY,),
+        verdict=Control(
+            reason="half of an odd number, rounded up, is a majority",
+            servers=3,
+            terms=2,
+            log_length=1,
+        ),
+    ),
+    Mutant(
+        name="C28",
+        title="match_index is not cleared on election, among 3 servers",
+        seen_in="B28",
+        patches=MATCH_INDEX_SURVIVES,
+        verdict=Control(
+            reason="of 3 servers, one that acknowledged a leader of the entry's term commits it",
+            servers=3,
+            terms=3,
+            log_length=1,
+        ),
+    ),
+    # Sabotages that nobody needs to have seen
+    Mutant(
         name="X01",
-        title="vote granted but not persisted",
-        seen_in="our own",
-        patches=(_raft("(vote, ResetElectionTimer(), answer)", "(ResetElectionTimer(), answer)"),),
+        title="a vote is granted without being persisted",
+        seen_in="by analogy with B36",
+        patches=(
+            Patch(
+                before="voted_for=request.candidate_id), (vote, ResetElectionTimer(), answer)",
+                after="voted_for=request.candidate_id), (ResetElectionTimer(), answer)",
+            ),
+        ),
         verdict=Killed(by="durable_before_sent", servers=2, terms=1, log_length=0),
     ),
     Mutant(
         name="X02",
-        title="newer term not persisted",
-        seen_in="our own",
+        title="a newer term is adopted without being persisted",
+        seen_in="by analogy with B36",
         patches=(
-            _raft("(PersistTermAndVote(current_term=term, voted_for=None), *timer)", "timer"),
+            Patch(
+                before="(PersistTermAndVote(current_term=term, voted_for=None), *timer)",
+                after="timer",
+            ),
         ),
-        verdict=Killed(by="durable_before_sent", servers=3, terms=2, log_length=0),
+        verdict=Killed(by="durable_before_sent", servers=2, terms=2, log_length=0),
     ),
     Mutant(
         name="X03",
-        title="one vote is enough",
-        seen_in="our own",
-        patches=(_raft("if is_quorum(server.configuration, votes):", "if votes:"),),
-        verdict=Killed(by="election_safety", servers=2, terms=1, log_length=0),
+        title="a candidate asks for votes before its own is durable",
+        seen_in="by analogy with B36",
+        patches=(
+            Patch(
+                before="(vote, ResetElectionTimer(), *request_votes(server))",
+                after="(ResetElectionTimer(), *request_votes(server), vote)",
+            ),
+        ),
+        verdict=Killed(by="durable_before_sent", servers=2, terms=1, log_length=0),
     ),
     Mutant(
         name="X04",
-        title="leader does not step down for a newer term",
-        seen_in="our own",
-        patches=(_raft(_FOLLOWER_AGAIN, "current_term=term, voted_for=None)"),),
-        verdict=Killed(by="no_exception", servers=2, terms=2, log_length=0),
+        title="a truncation is not persisted: the new entries are stored after the old ones",
+        seen_in="by analogy with B30",
+        patches=(
+            Patch(
+                before="PersistEntries(first_index=conflict, entries=missing)",
+                after="""\
+PersistEntries(
+            first_index=Index(len(server.log.entries) + 1), entries=missing
+        )""",
+            ),
+        ),
+        verdict=Killed(by="durable_before_sent", servers=3, terms=2, log_length=1),
     ),
     Mutant(
         name="X05",
-        title="AppendEntries of an older term accepted",
-        seen_in="our own",
+        title="the no-op of a new leader is not persisted",
+        seen_in="by analogy with B37",
         patches=(
-            _raft(
-                _OLDER,
-                "    if message.term < server.current_term and not isinstance(\n"
-                "        message, AppendEntries\n    ):\n",
+            Patch(
+                before="return server, (*stored, elected, *replicate(server), *committed)",
+                after="return server, (elected, *replicate(server), *committed)",
             ),
         ),
-        verdict=Killed(by="no_exception", servers=3, terms=2, log_length=1),
+        verdict=Killed(
+            by="durable_before_sent", servers=1, terms=1, log_length=1, profile="server"
+        ),
     ),
     Mutant(
         name="X06",
-        title="next_index not decremented by a rejection",
-        seen_in="our own",
+        title="a candidate's own vote is enough",
+        seen_in="by analogy with B13",
         patches=(
-            _raft(
-                "next_index=next_index.put(follower, response.prev_log_index),",
-                "next_index=next_index,",
+            Patch(
+                before="votes_granted=votes) if is_quorum(server.configuration, votes):",
+                after="votes_granted=votes) if votes:",
             ),
         ),
-        verdict=Killed(by="next_index_decremented", servers=3, terms=2, log_length=1),
+        verdict=Killed(by="election_safety", servers=2, terms=1, log_length=0),
     ),
     Mutant(
         name="X07",
-        title="leader commits what a single server has",
-        seen_in="our own",
+        title="a refused vote is counted like a granted one",
+        seen_in="by analogy with B11",
         patches=(
-            _raft(
-                "agreed = agreed_index(server.configuration, stored)",
-                "agreed = max(stored.values())",
+            Patch(
+                before="case Candidate(votes_granted=votes_granted) if response.vote_granted:",
+                after="case Candidate(votes_granted=votes_granted):",
             ),
         ),
-        verdict=Killed(by="committed_on_a_quorum", servers=2, terms=1, log_length=1),
+        verdict=Killed(by="election_safety", servers=2, terms=1, log_length=0),
     ),
     Mutant(
         name="X08",
-        title="leader overwrites its own uncommitted entries",
-        seen_in="our own",
+        title="a leader that hears of a newer term leads on, in that term",
+        seen_in="by analogy with B05",
         patches=(
-            _raft(
-                "stored = PersistEntries("
-                "first_index=Index(last_index(server.log) + 1), entries=entries)",
-                "first = Index(server.commit_index + 1)\n"
-                "    stored = PersistEntries(first_index=first, entries=entries)",
+            Patch(
+                before="current_term=term, voted_for=None, role=Follower())",
+                after="current_term=term, voted_for=None)",
             ),
-            _raft(
-                "log=append(server.log, entries)), (stored,)",
-                "log=splice(server.log, first, entries)), (stored,)",
+        ),
+        verdict=Killed(by="no_exception", servers=2, terms=2, log_length=0),
+    ),
+    Mutant(
+        name="X09",
+        title="AppendEntries of an older term is taken",
+        seen_in="by analogy with B11",
+        patches=(
+            Patch(
+                before=OLDER_TERM,
+                after="""\
+    entries = isinstance(message, AppendEntries)
+    if message.term < server.current_term and not entries:
+        return on_older""",
+            ),
+        ),
+        verdict=Killed(by="no_exception", servers=2, terms=2, log_length=0),
+    ),
+    Mutant(
+        name="X10",
+        title="an acknowledgement of an older term is counted",
+        seen_in="by analogy with B11 and B28",
+        patches=(
+            Patch(
+                before=OLDER_TERM,
+                after="""\
+    acknowledged = isinstance(message, AppendEntriesSuccess)
+    if message.term < server.current_term and not acknowledged:
+        return on_older""",
+            ),
+        ),
+        verdict=Scripted(
+            by="match_index_truthful",
+            schedule=(
+                *S1_ELECTED,
+                *S3_REPLACES_THE_ENTRY,
+                *S1_ELECTED_AGAIN,
+                *S2_HAS_ACKNOWLEDGED,
+            ),
+            servers=5,
+        ),
+    ),
+    Mutant(
+        name="X11",
+        title="a leader puts a new entry in the place of its uncommitted ones",
+        seen_in="by analogy with B19",
+        patches=(
+            Patch(
+                before="""\
+    stored = PersistEntries(first_index=Index(last_index(server.log) + 1), entries=entries)
+    return replace(server, log=append(server.log, entries)), (stored,)
+""",
+                after="""\
+    first_index = Index(server.commit_index + 1)
+    stored = PersistEntries(first_index=first_index, entries=entries)
+    return replace(server, log=splice(server.log, first_index, entries)), (stored,)
+""",
             ),
         ),
         verdict=Killed(by="leader_append_only", servers=2, terms=1, log_length=2),
     ),
     Mutant(
-        name="X09",
-        title="leader sends entries from one place too far",
-        seen_in="our own",
+        name="X12",
+        title="a follower appends without any look at what comes before",
+        seen_in="by analogy with B18",
         patches=(
-            _raft(
-                "entries = entries_from(server.log, server.role.next_index[peer])",
-                "entries = entries_from(server.log, Index(server.role.next_index[peer] + 1))",
+            Patch(
+                before=MISMATCH,
+                after="if False:",
+            ),
+        ),
+        verdict=Killed(by="acknowledge_only_verified", servers=2, terms=2, log_length=1),
+    ),
+    Mutant(
+        name="X13",
+        title="a follower stores entries under the leader's term, not under their own",
+        seen_in="by analogy with B31",
+        patches=(
+            Patch(
+                before="missing = request.entries[conflict - request.prev_log_index - 1 :]\n",
+                after="""\
+missing = tuple(
+        replace(entry, term=request.term)
+        for entry in request.entries[conflict - request.prev_log_index - 1 :]
+    )
+""",
+            ),
+        ),
+        verdict=Killed(by="acknowledge_only_verified", servers=2, terms=2, log_length=1),
+    ),
+    Mutant(
+        name="X14",
+        title="a rejection does not decrement next_index",
+        seen_in="by analogy with B27",
+        patches=(
+            Patch(
+                before="next_index=next_index.put(follower, response.prev_log_index)",
+                after="next_index=next_index",
+            ),
+        ),
+        verdict=Killed(by="next_index_decremented", servers=2, terms=2, log_length=1),
+    ),
+    Mutant(
+        name="X15",
+        title="a leader sends entries from one too late",
+        seen_in="an off-by-one mistake",
+        patches=(
+            Patch(
+                before="entries = entries_from(server.log, server.role.next_index[peer])",
+                after="entries = entries_from(server.log, Index(server.role.next_index[peer] + 1))",
             ),
         ),
         verdict=Killed(by="log_matching_sent", servers=2, terms=1, log_length=2),
     ),
     Mutant(
-        name="X10",
-        title="follower's commit_index set back by an older request",
-        seen_in="our own",
-        patches=(_raft("if index <= server.commit_index:", "if index == server.commit_index:"),),
+        name="X16",
+        title="a leader announces its last entry as committed",
+        seen_in="by analogy with B49",
+        patches=(
+            Patch(
+                before="leader_commit=server.commit_index,",
+                after="leader_commit=last_index(server.log),",
+            ),
+        ),
+        verdict=Killed(by="log_matching_sent", servers=2, terms=1, log_length=1),
+    ),
+    Mutant(
+        name="X17",
+        title="a late AppendEntries sets commit_index back",
+        seen_in="by analogy with B26",
+        patches=(
+            Patch(
+                before="    if index <= server.commit_index:",
+                after="    if index == server.commit_index:",
+            ),
+        ),
         verdict=Killed(by="commit_index_never_decreases", servers=2, terms=1, log_length=1),
     ),
     Mutant(
-        name="X11",
-        title="a newer term adopted and raised at once",
-        seen_in="our own",
+        name="X18",
+        title="a leader commits what it has stored itself",
+        seen_in="by analogy with B37",
         patches=(
-            _raft(
-                "    server = replace(server, current_term=term, voted_for=None",
-                "    term = Term(term + 1)\n"
-                "    server = replace(server, current_term=term, voted_for=None",
+            Patch(
+                before="agreed = agreed_index(server.configuration, stored)",
+                after="agreed = last_index(server.log)",
             ),
         ),
-        verdict=Killed(by="within_bounds", servers=2, terms=1, log_length=0),
+        verdict=Killed(by="committed_on_a_quorum", servers=2, terms=1, log_length=1),
     ),
     Mutant(
-        name="X12",
-        title="new leader's next_index beyond the end of its log",
-        seen_in="our own",
+        name="X19",
+        title="a leader does not count its own copy",
+        seen_in="by analogy with B04",
         patches=(
-            _raft("Index(last_index(server.log) + 1))),", "Index(last_index(server.log) + 2))),"),
-        ),
-        verdict=Killed(by="no_exception", servers=2, terms=1, log_length=0),
-    ),
-    Mutant(
-        name="X13",
-        title="entries stored without looking at what precedes them",
-        seen_in="our own",
-        patches=(
-            _raft(
-                "    if term_at(server.log, request.prev_log_index) != request.prev_log_term:\n",
-                "    if False:\n",
+            Patch(
+                before="{**server.role.match_index, server.server_id: last_index(server.log)}",
+                after="{**server.role.match_index, server.server_id: Index(0)}",
             ),
         ),
-        verdict=Killed(by="acknowledge_only_verified", servers=3, terms=2, log_length=1),
+        verdict=Killed(by="entry_committed", servers=1, terms=1, log_length=1),
     ),
     Mutant(
-        name="X14",
-        title="server 3 votes for anybody",
-        seen_in="our own: hides from symmetry",
+        name="X20",
+        title="a vote is given and neither recorded nor persisted",
+        seen_in="by analogy with B04",
         patches=(
-            _raft(
-                "granted = server.voted_for in (None, request.candidate_id)",
-                "granted = (\n        server.server_id == 3\n        or server.voted_for in "
-                "(None, request.candidate_id)\n    )",
-            ),
-        ),
-        verdict=Killed(by="one_vote_per_term", servers=3, terms=1, log_length=0),
-    ),
-    Mutant(
-        name="X15",
-        title="a vote is granted to whom it was not given",
-        seen_in="our own",
-        patches=(
-            _raft(
-                "    return replace(server, voted_for=request.candidate_id), (vote,",
-                "    if server.voted_for is None and request.term % 2:\n"
-                "        return server, (answer,)\n"
-                "    return replace(server, voted_for=request.candidate_id), (vote,",
+            Patch(
+                before="return replace(server, voted_for=request.candidate_id), (vote, ",
+                after="return server, (",
             ),
         ),
         verdict=Killed(by="votes_are_recorded", servers=2, terms=1, log_length=0),
     ),
     Mutant(
-        name="X16",
-        title="follower commits whatever it stores",
-        seen_in="our own",
-        patches=(_raft(_COMMIT, "index_of_last_new_entry"),),
+        name="X21",
+        title="a follower commits all that it has verified, whatever leader_commit says",
+        seen_in="by analogy with B32",
+        patches=(
+            Patch(
+                before="min(request.leader_commit, index_of_last_new_entry)",
+                after="index_of_last_new_entry",
+            ),
+        ),
         verdict=Killed(by="followers_commit_as_told", servers=2, terms=1, log_length=1),
+    ),
+    Mutant(
+        name="X22",
+        title="a leader announces a commit before its own write is durable",
+        seen_in="by analogy with B37",
+        patches=(
+            Patch(
+                before="(*stored, accepted, *replicate(server), *committed)",
+                after="(*committed, *stored, accepted, *replicate(server))",
+            ),
+        ),
+        verdict=Killed(by="durable_before_sent", servers=1, terms=1, log_length=1),
+    ),
+    Mutant(
+        name="X23",
+        title="a newer term is adopted and raised at once",
+        seen_in="by analogy with B15",
+        patches=(
+            Patch(
+                before="    server = replace(server, current_term=term, voted_for=None, role",
+                after="""\
+    term = Term(term + 1)
+    server = replace(server, current_term=term, voted_for=None, role""",
+            ),
+        ),
+        verdict=Killed(by="within_bounds", servers=2, terms=1, log_length=0),
     ),
 )

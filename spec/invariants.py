@@ -22,6 +22,7 @@ from typing import Annotated, TypeVar
 from spec.cluster import Committed, Elected
 from spec.events import (
     ClientRequestAccepted,
+    CommittedUpTo,
     Effects,
     Event,
     PersistEntries,
@@ -477,7 +478,8 @@ def acknowledge_only_verified(
 def durable_before_sent(
     before: Server, event: Event, after: Server, effects: Effects
 ) -> bool | None:
-    """Whatever of its persistent state a server changes is persisted before it sends or answers.
+    """Whatever of its persistent state a server changes is persisted before it sends, lets entries
+    be applied, or answers.
 
     The persist effects of a step, carried out on what was stored, must give exactly the state
     that a restart would need, and none may come after a message.
@@ -494,7 +496,7 @@ def durable_before_sent(
                 stored = (term, vote, stored[2])
             case PersistEntries(first_index=first_index, entries=entries):
                 stored = (stored[0], stored[1], splice(stored[2], first_index, entries))
-            case Send() | ClientRequestAccepted():
+            case Send() | CommittedUpTo() | ClientRequestAccepted():
                 answered = True
                 acted = True
                 continue

@@ -1,0 +1,82 @@
+"""Known bugs put into the rules: each ends as the table says, and no claim is idle."""
+
+from __future__ import annotations
+
+import pytest
+
+from model_check import Reductions, check
+from model_check.mutant_table import run
+from model_check.raft_model import Bounds, RaftModel
+from model_check.raft_mutants import MUTANTS, Killed, Mutant, NotExpressible, find, load
+from spec.invariants import PROPERTIES, WITNESSES
+from tests.reduction_evidence import ALL_REDUCTIONS
+
+RUNNABLE = [m for m in MUTANTS if not isinstance(m.verdict, NotExpressible)]
+KILLED = {m.name: m.verdict for m in MUTANTS if isinstance(m.verdict, Killed)}
+
+
+@pytest.mark.parametrize("mutant", RUNNABLE, ids=lambda m: m.name)
+def test_every_mutant_ends_as_the_table_says(mutant: Mutant) -> None:
+    row = run(mutant, workers=2)
+    assert row.as_expected, str(row)
+
+
+SLOWER = {
+    # Claims that others forestall when all are judged: alone, they kill too.
+    "log_matching": ("X12", 3, 2, 2),
+    "log_matching_received": ("X12", 3, 2, 2),
+    "committed_once": ("B07", 3, 2, 1),
+    "commit_index_within_log": ("B49", 3, 1, 1),
+    "electable_holds_committed": ("B31", 3, 3, 1),
+    "committed_never_cut": ("B19", 2, 1, 2),
+}
+
+
+def check_alone(claim: str, mutant: str, servers: int, terms: int, log_length: int) -> int:
+    """The number of steps in which one claim, judged alone, kills a mutant; 0 if it does not."""
+    bounds = Bounds(servers=servers, terms=terms, log_length=log_length)
+    result = check(RaftModel(bounds, rules=load(find(mutant))), only=[claim], workers=2)
+    if result.trace is None or result.trace.clash is None:
+        return 0
+    assert result.trace.clash.property.name == claim
+    return result.trace.length
+
+
+@pytest.mark.parametrize("claim", SLOWER)
+def test_claims_that_are_forestalled_kill_alone(claim: str) -> None:
+    mutant, *bounds = SLOWER[claim]
+    assert check_alone(claim, mutant, *bounds)
+
+
+def test_every_claim_kills_a_mutant() -> None:
+    killers = {verdict.by for verdict in KILLED.values()} | set(SLOWER)
+    assert {claim.name for claim in PROPERTIES} <= killers
+
+
+def test_figure_8_breaks_leader_completeness_only_with_a_fourth_term() -> None:
+    # The stronger claim sees the same bug with three terms, before it has done its harm.
+    assert check_alone("leader_completeness", "B31", 3, 3, 1) == 0
+    assert check_alone("electable_holds_committed", "B31", 3, 3, 1) > 0
+
+
+SMALL = [
+    name
+    for name, verdict in KILLED.items()
+    if verdict.servers <= 2 or (verdict.servers == 3 and verdict.terms == 1)
+]
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_mutants_are_found_at_the_same_length_without_reductions(name: str) -> None:
+    verdict = KILLED[name]
+    bounds = Bounds(servers=verdict.servers, terms=verdict.terms, log_length=verdict.log_length)
+    lengths = set()
+    for reductions in (Reductions(), *ALL_REDUCTIONS):
+        result = check(RaftModel(bounds, verdict.profile, load(find(name))), reductions=reductions)
+        assert result.exit_code != 0, str(reductions)
+        if result.trace is not None:
+            lengths.add(result.trace.length)
+        else:
+            assert verdict.by in {w.name for w in WITNESSES}
+            assert verdict.by in result.missing_witnesses
+    assert len(lengths) <= 1
