@@ -1,0 +1,58 @@
+"""What the documents say is what the programs print."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from model_check.__main__ import main
+from model_check.raft_mutants import MUTANTS
+
+ROOT = Path(__file__).parent.parent
+PROOFS = (ROOT / "proofs.md").read_text(encoding="utf-8")
+ROW = re.compile(r"^\| `(--servers [^`]+)` \| ([\d,]+) \| ([\d,]+) \| (\d+) \|$", re.MULTILINE)
+GAIN = re.compile(r"^\| ([a-z,]+) \| ([\d,]+) \| ([\d,]+) \|$", re.MULTILINE)
+
+
+def short(pattern: re.Pattern[str]) -> list[tuple[str, ...]]:
+    """The rows of a table that are explored in a few seconds; ``make check-all`` has the others."""
+    rows = [tuple(match.groups()) for match in pattern.finditer(PROOFS)]
+    found = [row for row in rows if int(row[1].replace(",", "")) < 500_000]
+    assert len(found) >= 5
+    return found
+
+
+@pytest.mark.parametrize("row", short(ROW), ids=lambda row: row[0])
+def test_exhausted_rows_are_what_a_run_finds(
+    row: tuple[str, str, str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments, states, transitions, depth = row
+    assert main(arguments.split()) == 0
+    out = capsys.readouterr().out
+    assert f"states {states}   transitions {transitions} " in out
+    assert f"depth {depth} " in out
+
+
+@pytest.mark.parametrize("row", short(GAIN), ids=lambda row: row[0])
+def test_gains_are_what_a_run_finds(
+    row: tuple[str, str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    reduction, states, transitions = row
+    assert main(["--terms", "1", "--log-length", "2", "--reduction", reduction]) == 0
+    assert f"states {states}   transitions {transitions} " in capsys.readouterr().out
+
+
+def test_the_mutant_table_has_every_mutant_in_order() -> None:
+    table = PROOFS[PROOFS.index("<!-- begin: python -m model_check --all-mutants") :]
+    rows = [line.split("|")[1:3] for line in table.splitlines() if line.startswith("| ")][1:]
+    assert [(name.strip(), bug.strip()) for name, bug in rows] == [
+        (mutant.name, mutant.title) for mutant in MUTANTS
+    ]
+
+
+def test_the_readme_names_files_that_exist() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    for target in re.findall(r"\]\(([^)#]+)\)", readme):
+        assert (ROOT / target).exists(), target
