@@ -84,13 +84,14 @@ class Worker:
             for slot, size in (
                 (k.X_FROM, width),
                 (k.X_TO, width),
-                (k.X_BEST, width),
-                (k.X_TRIAL, width),
+                (k.X_OLD_LEAVES, processes + 1),
+                (k.X_NEW_LEAVES, processes + 1),
+                (k.X_BEST, 2 * (processes + 1)),
+                (k.X_TRIAL, processes),
                 (k.X_BUFFER, SCRATCH),
                 (k.X_DIRTY, max(channels, 1)),
                 (k.X_SUMS, processes),
                 (k.X_MISSED, CHUNK),
-                (k.X_LEAVES, processes + 1),
                 (k.X_FIRED, MOST_KINDS),
             )
         }
@@ -397,11 +398,22 @@ class Search:
             if done:
                 return np.ascontiguousarray(records[0, : len(self.tables.processes) + 1])
 
+    def leaves(self, key: int) -> Words:
+        """The leaves of a key."""
+        self.vectors(np.array([key], np.int64))
+        return self.workers[0].vector(k.X_OLD_LEAVES).copy()
+
     def vectors(self, keys: Words) -> Words:
         """The vectors of many keys, one a row."""
         out = np.empty((len(keys), self.tables.width), np.int64)
         ordered = np.ascontiguousarray(keys)
-        k.unfold_all(self.tables.address, ordered.ctypes.data, len(keys), out.ctypes.data)
+        k.unfold_all(
+            self.tables.address,
+            self.workers[0].address,
+            ordered.ctypes.data,
+            len(keys),
+            out.ctypes.data,
+        )
         return out
 
     # --- What it ends with ----------------------------------------------------------------------

@@ -139,7 +139,9 @@ class Judge:
 
     # --- Verdicts -------------------------------------------------------------------------------
 
-    def _judge(self, tally: Tally, violation: Violation, arguments: tuple[object, ...]) -> None:
+    def _judge(
+        self, tally: Tally, violation: Violation, arguments: tuple[object, ...]
+    ) -> bool | None:
         """Evaluate one combination for the first time."""
         verdict = tally.property.verdict(*arguments)
         tally.checked += 1
@@ -147,12 +149,13 @@ class Judge:
             if verdict:
                 tally.non_vacuous += 1
                 tally.holds = False
-            return
+            return verdict
         if verdict is not None:
             tally.non_vacuous += 1
         if verdict is False:
             tally.holds = False
             self.violations.append(violation)
+        return verdict
 
     def observe(
         self, state: int, cause: Cause[Any, Any], outcome: Outcome[Any, Any, Any] | None,
@@ -195,16 +198,14 @@ class Judge:
         self._memo.add((name, states, facts))
         tables = self.tables
         arguments = (*values, *(tables.state(s) for s in states))
-        self._judge(
-            tally, Violation(property=tally.property, states=states, facts=facts), arguments
-        )
+        violation = Violation(property=tally.property, states=states, facts=facts)
+        verdict = self._judge(tally, violation, arguments)
         for renaming in self._generators:
-            image = (
-                tuple(tables.renamed_state(s, renaming) for s in states),
-                tuple(tables.renamed_token(f, renaming) for f in facts),
+            renamed = (
+                *(self.fact(tables.renamed_token(f, renaming)) for f in facts),
+                *(tables.state(tables.renamed_state(s, renaming)) for s in states),
             )
-            renamed = (*map(self.fact, image[1]), *map(tables.state, image[0]))
-            if tally.property.verdict(*renamed) != tally.property.verdict(*arguments):
+            if tally.property.verdict(*renamed) != verdict:
                 tables.failures.append(
                     SideConditionFailure(
                         reduction="symmetry",

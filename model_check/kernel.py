@@ -66,6 +66,7 @@ else:
 
 
 MISS = -1
+LOW = (1 << 32) - 1
 
 # The shared block.
 (
@@ -87,6 +88,7 @@ MISS = -1
     W_UNIONS,  # map (set, set) -> set
     W_PRUNED,  # map (state, channel set) -> channel set
     W_RENAMED,  # map (renaming, set) -> set
+    W_RENAMED_LEAVES,  # map (renaming, leaf of a process) -> leaf
     W_PAIRS,  # map (left, right) -> node
     W_PAIR_KEYS,  # [node] -> left, right
     W_PAIR_COUNT,
@@ -106,7 +108,7 @@ MISS = -1
     W_VISITED_MASK,
     W_FORMER_PROCESS,  # [renaming, process] -> the process that is renamed to it
     W_SLOTS,
-) = range(37)
+) = range(38)
 
 # A worker's own block.
 (
@@ -117,17 +119,18 @@ MISS = -1
     X_MISSED_COUNT,
     X_STEPS,  # enabled steps seen
     X_MOVES,  # state-changing ones among them
-    X_FROM,  # vectors: the state expanded, its successor, and two for renaming
+    X_FROM,  # vectors: the state expanded, and its successor
     X_TO,
-    X_BEST,
+    X_OLD_LEAVES,  # those of the state expanded
+    X_NEW_LEAVES,  # those of the successor
+    X_BEST,  # the least renaming of these so far, and one more
     X_TRIAL,
     X_BUFFER,
     X_DIRTY,
     X_SUMS,
-    X_LEAVES,
     X_FIRED,  # [kind] -> how many records were dropped
     X_SLOTS,
-) = range(17)
+) = range(18)
 
 ASK_STEP, ASK_KEPT, ASK_LOCAL = range(3)
 QUIET, MOVES = range(2)
@@ -551,28 +554,6 @@ def settle_process(w: int, x: int, v: int, p: int, fill: bool) -> bool:
 
 
 @compiled
-def rename_vector(w: int, x: int, v: int, renaming: int, to: int, fill: bool) -> bool:
-    """``to`` becomes ``v`` with the processes renamed; False on a miss."""
-    n = peek(w, W_PROCESSES)
-    names = peek(w, W_RENAME_PROCESS) + 8 * n * renaming
-    renamings = peek(w, W_RENAMINGS)
-    for p in range(n):
-        state = peek(peek(w, W_RENAME_STATE), peek(v, p) * renamings + renaming)
-        poke(to, peek(names, p), state)
-    for channel in range(peek(w, W_CHANNELS)):
-        source = peek(names, peek(peek(w, W_SOURCE_OF), channel))
-        target = peek(names, peek(peek(w, W_TARGET_OF), channel))
-        renamed = rename_set(w, x, renaming, peek(v, n + channel), fill)
-        if renamed == MISS:
-            return False
-        poke(to, n + peek(peek(w, W_CHANNEL_OF), source * n + target), renamed)
-    last = n + peek(w, W_CHANNELS)
-    facts = rename_set(w, x, renaming, peek(v, last), fill)
-    poke(to, last, facts)
-    return facts != MISS
-
-
-@compiled
 def copy_words(a: int, b: int, count: int) -> None:
     """Copy ``count`` words from ``a`` to ``b``."""
     for i in range(count):
@@ -587,54 +568,6 @@ def compare_words(a: int, b: int, count: int) -> int:
         if difference:
             return difference
     return 0
-
-
-@compiled
-def canonical(w: int, x: int, v: int, fill: bool) -> bool:
-    """Replace ``v`` by the least of its renamings: process states first, ties by the rest."""
-    renamings = peek(w, W_RENAMINGS)
-    if renamings == 1:
-        return True
-    n = peek(w, W_PROCESSES)
-    width = n + peek(w, W_CHANNELS) + 1
-    best = peek(x, X_BEST)
-    trial = peek(x, X_TRIAL)
-    states = peek(x, X_BUFFER)
-    ties = peek(x, X_BUFFER) + 8 * n
-    images = peek(w, W_RENAME_STATE)
-    copy_words(v, states, n)
-    poke(ties, 0, 0)  # renaming 0 is the identity
-    count = 1
-    for renaming in range(1, renamings):
-        former = peek(w, W_FORMER_PROCESS) + 8 * n * renaming
-        p = 0
-        state = 0
-        while p < n:
-            state = peek(images, peek(v, peek(former, p)) * renamings + renaming)
-            if state != peek(states, p):
-                break
-            p += 1
-        if p < n and state > peek(states, p):
-            continue
-        if p < n:
-            for q in range(p, n):
-                state = peek(images, peek(v, peek(former, q)) * renamings + renaming)
-                poke(states, q, state)
-            count = 0
-        poke(ties, count, renaming)
-        count += 1
-    if count == 1 and peek(ties, 0) == 0:
-        return True
-    # Renaming a set uses the buffer, so the ties are kept beyond what a set can need.
-    kept = peek(x, X_BUFFER) + 8 * 3 * LARGEST_SET
-    copy_words(ties, kept, count)
-    for i in range(count):
-        if not rename_vector(w, x, v, peek(kept, i), trial, fill):
-            return False
-        if i == 0 or compare_words(trial, best, width) < 0:
-            copy_words(trial, best, width)
-    copy_words(best, v, width)
-    return True
 
 
 # --- Folding a vector into one key --------------------------------------------------------------
@@ -657,17 +590,143 @@ def pair(w: int, a: int, b: int, fill: bool) -> int:
 
 
 @compiled
-def leaves_of(w: int, v: int, out: int, fill: bool) -> bool:
-    """Fold each process with its outgoing channels; ``out`` gets these nodes and the facts."""
+def leaf(w: int, v: int, p: int, fill: bool) -> int:
+    """Process ``p`` of a vector folded with its outgoing channels, or ``MISS``."""
+    n = peek(w, W_PROCESSES)
+    node = peek(v, p)
+    for j in range(n - 1):
+        node = pair(w, node, peek(v, n + p * (n - 1) + j), fill)
+        if node == MISS:
+            return MISS
+    return node
+
+
+@compiled
+def unfold_leaf(w: int, node: int, v: int, p: int) -> None:
+    """The state of process ``p`` and its outgoing channels, from their leaf into a vector."""
+    n = peek(w, W_PROCESSES)
+    keys = peek(w, W_PAIR_KEYS)
+    for j in range(n - 2, -1, -1):
+        poke(v, n + p * (n - 1) + j, peek(keys, node) & LOW)
+        node = peek(keys, node) >> 32
+    poke(v, p, node)
+
+
+@compiled
+def leaves_of(w: int, u: int, v: int, old: int, new: int, fill: bool) -> bool:
+    """The leaves of a vector ``v``: one a process, then the facts.
+
+    Where it equals ``u``, whose leaves are ``old``, they are copied.
+    """
     n = peek(w, W_PROCESSES)
     for p in range(n):
-        node = peek(v, p)
-        for j in range(n - 1):
-            node = pair(w, node, peek(v, n + p * (n - 1) + j), fill)
+        node = peek(old, p)
+        same = peek(u, p) == peek(v, p)
+        for i in range(n + p * (n - 1), n + (p + 1) * (n - 1)):
+            same = same and peek(u, i) == peek(v, i)
+        if not same:
+            node = leaf(w, v, p, fill)
             if node == MISS:
                 return False
-        poke(out, p, node)
-    poke(out, n, peek(v, n + peek(w, W_CHANNELS)))
+        poke(new, p, node)
+    poke(new, n, peek(v, n + peek(w, W_CHANNELS)))
+    return True
+
+
+@compiled
+def rename_leaf(w: int, x: int, renaming: int, node: int, p: int, fill: bool) -> int:
+    """The leaf of process ``p`` after renaming, or ``MISS``."""
+    key = (renaming << 32) | node
+    known = map_find(peek(w, W_RENAMED_LEAVES), key)
+    if known != MISS or not fill:
+        return known
+    n = peek(w, W_PROCESSES)
+    names = peek(w, W_RENAME_PROCESS) + 8 * n * renaming
+    v = peek(x, X_TO)  # its successor is folded by now
+    unfold_leaf(w, node, v, p)
+    state = peek(peek(w, W_RENAME_STATE), peek(v, p) * peek(w, W_RENAMINGS) + renaming)
+    to = peek(x, X_TRIAL)
+    for j in range(n - 1):
+        channel = p * (n - 1) + j
+        renamed = rename_set(w, x, renaming, peek(v, n + channel), fill)
+        if renamed == MISS:
+            return MISS
+        target = peek(names, peek(peek(w, W_TARGET_OF), channel))
+        poke(to, target, renamed)
+    node = state
+    for target in range(n):
+        if target != peek(names, p):
+            node = pair(w, node, peek(to, target), fill)
+            if node == MISS:
+                return MISS
+    return remember(w, W_RENAMED_LEAVES, key, node)
+
+
+@compiled
+def rename_leaves(w: int, x: int, renaming: int, leaves: int, to: int, fill: bool) -> bool:
+    """The leaves of the renamed vector; False on a miss."""
+    n = peek(w, W_PROCESSES)
+    names = peek(w, W_RENAME_PROCESS) + 8 * n * renaming
+    for p in range(n):
+        node = rename_leaf(w, x, renaming, peek(leaves, p), p, fill)
+        if node == MISS:
+            return False
+        poke(to, peek(names, p), node)
+    facts = rename_set(w, x, renaming, peek(leaves, n), fill)
+    poke(to, n, facts)
+    return facts != MISS
+
+
+@compiled
+def least_states(w: int, x: int, v: int) -> int:
+    """The renamings that make the process states of ``v`` least: a list in X_BUFFER, its length."""
+    renamings = peek(w, W_RENAMINGS)
+    n = peek(w, W_PROCESSES)
+    images = peek(w, W_RENAME_STATE)
+    ties = peek(x, X_BUFFER)
+    states = ties + 8 * renamings
+    copy_words(v, states, n)
+    poke(ties, 0, 0)  # renaming 0 is the identity
+    count = 1
+    for renaming in range(1, renamings):
+        former = peek(w, W_FORMER_PROCESS) + 8 * n * renaming
+        p = 0
+        state = 0
+        while p < n:
+            state = peek(images, peek(v, peek(former, p)) * renamings + renaming)
+            if state != peek(states, p):
+                break
+            p += 1
+        if p < n and state > peek(states, p):
+            continue
+        if p < n:
+            for q in range(p, n):
+                state = peek(images, peek(v, peek(former, q)) * renamings + renaming)
+                poke(states, q, state)
+            count = 0
+        poke(ties, count, renaming)
+        count += 1
+    return count
+
+
+@compiled
+def canonical(w: int, x: int, v: int, leaves: int, fill: bool) -> bool:
+    """Replace the leaves of ``v`` by those of its least renaming: states first, ties by leaves."""
+    count = least_states(w, x, v)
+    if count == 1 and peek(peek(x, X_BUFFER), 0) == 0:
+        return True
+    n = peek(w, W_PROCESSES)
+    best = peek(x, X_BEST)
+    trial = best + 8 * (n + 1)
+    # Renaming a set uses the buffer, so the ties are kept beyond what a set can need.
+    ties = peek(x, X_BUFFER) + 8 * 3 * LARGEST_SET
+    copy_words(peek(x, X_BUFFER), ties, count)
+    for i in range(count):
+        if not rename_leaves(w, x, peek(ties, i), leaves, trial, fill):
+            return False
+        if i == 0 or compare_words(trial, best, n + 1) < 0:
+            copy_words(trial, best, n + 1)
+    copy_words(best, leaves, n + 1)
     return True
 
 
@@ -689,13 +748,12 @@ def fold(w: int, leaves: int, count: int, fill: bool) -> int:
 
 
 @compiled
-def unfold(w: int, key: int, v: int) -> None:
-    """The vector of a key."""
+def unfold(w: int, key: int, v: int, leaves: int) -> None:
+    """The vector of a key, and its leaves."""
     n = peek(w, W_PROCESSES)
     keys = peek(w, W_PAIR_KEYS)
-    low = (1 << 32) - 1
     poke(v, 0, key >> 32)
-    poke(v, 1, key & low)
+    poke(v, 1, key & LOW)
     size = 2
     while size < n + 1:
         # The size of the layer below: the one whose halving, by rounding up, leads here.
@@ -705,30 +763,35 @@ def unfold(w: int, key: int, v: int) -> None:
         for i in range(size - 1, -1, -1):
             node = peek(v, i)
             if 2 * i + 1 < below:
-                poke(v, 2 * i + 1, peek(keys, node) & low)
+                poke(v, 2 * i + 1, peek(keys, node) & LOW)
                 node = peek(keys, node) >> 32
             poke(v, 2 * i, node)
         size = below
-    poke(v, n + peek(w, W_CHANNELS), peek(v, n))
-    for p in range(n - 1, -1, -1):
-        node = peek(v, p)
-        for j in range(n - 2, -1, -1):
-            poke(v, n + p * (n - 1) + j, peek(keys, node) & low)
-            node = peek(keys, node) >> 32
-        poke(v, p, node)
+    copy_words(v, leaves, n + 1)
+    for p in range(n):
+        unfold_leaf(w, peek(leaves, p), v, p)
+    poke(v, n + peek(w, W_CHANNELS), peek(leaves, n))
 
 
 # --- Passes over many states --------------------------------------------------------------------
 
 
 @compiled
-def emit(w: int, x: int, v: int, kind: int, parent: int, fill: bool) -> bool:
-    """Write the record of a successor: its leaves, the kind of step and its parent's position."""
+def emit(w: int, x: int, kind: int, parent: int, fill: bool) -> bool:
+    """Write the record of the successor in X_TO: canonical leaves, kind of step, parent.
+
+    False on a miss.
+    """
     n = peek(w, W_PROCESSES)
+    v = peek(x, X_TO)
+    leaves = peek(x, X_NEW_LEAVES)
+    if not leaves_of(w, peek(x, X_FROM), v, peek(x, X_OLD_LEAVES), leaves, fill):
+        return False
+    if not canonical(w, x, v, leaves, fill):
+        return False
     count = peek(x, X_OUT_COUNT)
     at = peek(x, X_OUT) + 8 * count * (n + 3)
-    if not leaves_of(w, v, at, fill):
-        return False
+    copy_words(leaves, at, n + 1)
     poke(at, n + 1, kind)
     poke(at, n + 2, parent)
     poke(x, X_OUT_COUNT, count + 1)
@@ -742,7 +805,9 @@ def enter(w: int, x: int, fill: bool) -> bool:
     for p in range(peek(w, W_PROCESSES)):
         if not settle_process(w, x, v, p, fill):
             return False
-    return canonical(w, x, v, fill) and emit(w, x, v, 0, 0, fill)
+    for p in range(peek(w, W_PROCESSES)):
+        poke(peek(x, X_FROM), p, MISS)  # there is no state to compare with
+    return emit(w, x, 0, 0, fill)
 
 
 @compiled
@@ -766,9 +831,7 @@ def expand_process(w: int, x: int, p: int, row: int, which: int, parent: int, fi
                 return False
         elif compare_words(u, v, width) == 0:
             continue
-        if not canonical(w, x, v, fill):
-            return False
-        if not emit(w, x, v, peek(arena, entry + 1), parent, fill):
+        if not emit(w, x, peek(arena, entry + 1), parent, fill):
             return False
     return True
 
@@ -824,7 +887,7 @@ def expand(
         if peek(x, X_OUT_COUNT) + room > peek(x, X_OUT_CAPACITY):
             return i
         before = peek(x, X_OUT_COUNT)
-        unfold(w, peek(keys, i), peek(x, X_FROM))
+        unfold(w, peek(keys, i), peek(x, X_FROM), peek(x, X_OLD_LEAVES))
         if not expand_state(w, x, which, i, fill):
             poke(x, X_OUT_COUNT, before)
             missed = peek(x, X_MISSED_COUNT)
@@ -883,7 +946,7 @@ def drop_visited(w: int, x: int) -> None:
     n = peek(w, W_PROCESSES)
     size = n + 3
     out = peek(x, X_OUT)
-    leaves = peek(x, X_LEAVES)
+    leaves = peek(x, X_NEW_LEAVES)
     fired = peek(x, X_FIRED)
     kept = out
     for i in range(peek(x, X_OUT_COUNT)):
@@ -922,13 +985,11 @@ def insert(w: int, x: int, news: int, fired: int, fresh: int) -> int:
 
 
 @compiled
-def unfold_all(w: int, keys: int, count: int, out: int) -> None:
+def unfold_all(w: int, x: int, keys: int, count: int, out: int) -> None:
     """The vectors of many keys, row by row."""
     width = peek(w, W_PROCESSES) + peek(w, W_CHANNELS) + 1
-    buffer_free = out
     for i in range(count):
-        unfold(w, peek(keys, i), buffer_free)
-        buffer_free += 8 * width
+        unfold(w, peek(keys, i), out + 8 * width * i, peek(x, X_OLD_LEAVES))
 
 
 # --- Combinations of values that properties are about -------------------------------------------
@@ -964,7 +1025,7 @@ def combinations(
         if max(tuples, pairs, facts) + n * n > room:
             end = i
             break
-        unfold(w, peek(keys, i), v)
+        unfold(w, peek(keys, i), v, peek(x, X_OLD_LEAVES))
         node = peek(v, 0)
         for p in range(1, n):
             node = pair(w, node, peek(v, p), True)
@@ -1013,7 +1074,7 @@ def masks(
     kinds = peek(relation, 3)
     count = peek(pending, 1)
     for i in range(first, end):
-        unfold(w, peek(keys, i), v)
+        unfold(w, peek(keys, i), v, peek(x, X_OLD_LEAVES))
         facts = peek(v, n + peek(w, W_CHANNELS))
         if facts == 0:
             continue

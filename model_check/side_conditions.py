@@ -22,6 +22,7 @@ from model_check.model import Outcome
 from model_check.tables import SideConditionFailure, Tables
 
 OBSOLETE = -1
+Effect = tuple[object, frozenset[object], frozenset[object]]
 
 
 class RelevanceCheck:
@@ -32,7 +33,7 @@ class RelevanceCheck:
         self.tables = tables
         self.pairs = 0
         """Pairs of a state and a message, and of a step and a message, that were verified."""
-        self.evaluations = 0
+        self._represented: dict[tuple[int, int], Effect] = {}
 
     def failures(self) -> Iterator[SideConditionFailure]:
         """Every violated claim, lazily; the first one refutes the reduction."""
@@ -92,14 +93,14 @@ class RelevanceCheck:
             return "" if does == nothing else "an obsolete message has no effect"
         if self.tables.keep_quietly(state, represented) != represented:
             return "a representative stands for itself"
-        if self._effect(state, represented) != does:
+        if (state, represented) not in self._represented:
+            self._represented[state, represented] = self._effect(state, represented)
+        if self._represented[state, represented] != does:
             return "a message and its representative have the same effect"
         return ""
 
-    def _effect(
-        self, state: int, message: int
-    ) -> tuple[object, frozenset[object], frozenset[object]]:
-        self.evaluations += 1
+    def _effect(self, state: int, message: int) -> Effect:
+        """What delivering the message does, apart from its order; or how it fails."""
         try:
             outcome: Outcome[Any, Any, Any] = self.tables.run_delivery(state, message)
         except Exception as error:  # a step that fails has an effect

@@ -116,7 +116,16 @@ def _empty_map(size: int) -> Words:
     return words
 
 
-MAP_SLOTS = (k.W_STEPS, k.W_KEPT, k.W_ROWS, k.W_UNIONS, k.W_PRUNED, k.W_RENAMED, k.W_PAIRS)
+MAP_SLOTS = (
+    k.W_STEPS,
+    k.W_KEPT,
+    k.W_ROWS,
+    k.W_UNIONS,
+    k.W_PRUNED,
+    k.W_RENAMED,
+    k.W_RENAMED_LEAVES,
+    k.W_PAIRS,
+)
 
 StepObserver = Callable[[int, Cause[Any, Any], Outcome[Any, Any, Any] | None, str, bool], None]
 

@@ -158,9 +158,7 @@ class Retracer:
     def _parent(self, generation: Generation, key: int, which: int) -> int | None:
         """The first key of a generation from which steps lead to ``key``."""
         search, worker = self.search, self.search.workers[0]
-        wanted = np.zeros(len(self.tables.processes) + 1, np.int64)
-        vector = np.ascontiguousarray(search.vectors(np.array([key], np.int64))[0])
-        k.leaves_of(self.tables.address, vector.ctypes.data, wanted.ctypes.data, False)
+        wanted = search.leaves(key)
         keys = np.ascontiguousarray(search.keys(generation))
         first = 0
         while first < len(keys):
