@@ -198,7 +198,9 @@ class Search:
             with ThreadPoolExecutor(len(self.workers)) as self._pool:
                 return self._explore()
         except LimitReached as limit:
-            return self._ended("stopped", reason=str(limit))
+            # What the unfinished level has shown is true, and no lower level has shown anything.
+            found = self._first_violation(self.progress.depth + 1)
+            return self._violated(*found) if found else self._ended("stopped", reason=str(limit))
         except MemoryError:
             return self._ended("stopped", reason="memory is exhausted")
         except KeyboardInterrupt:
@@ -216,13 +218,13 @@ class Search:
                 self.judge.judge_states(self.keys(generation), self.workers[0].address)
             found = self._first_violation(depth)
             if found:
-                violation, at = found
-                return self._ended("violated", violation=violation, violation_depth=at)
+                return self._violated(*found)
             if self.tables.failures:
                 return self._ended("refuted", failure=self.tables.failures[0])
             level = self._expand(level, k.MOVES)
             depth += 1
-        return self._verified()
+        found = self._first_violation(depth)  # by a step that leads nowhere new
+        return self._violated(*found) if found else self._verified()
 
     def _initial(self) -> Words:
         keys = []
@@ -487,6 +489,9 @@ class Search:
         distinct, inverse = np.unique(sets, return_inverse=True)
         has = np.array([token in self.tables.tokens_of(int(s)) for s in distinct])
         return has[inverse]
+
+    def _violated(self, violation: Violation, depth: int) -> Exploration:
+        return self._ended("violated", violation=violation, violation_depth=depth)
 
     def _verified(self) -> Exploration:
         """The end is reached: are the reductions sound?"""

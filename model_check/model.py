@@ -204,6 +204,16 @@ class Model(ABC, Generic[State, Message, Action, Fact]):
         return show(value)
 
 
+def misaddressed(
+    processes: Sequence[int], process: int, outcome: Outcome[State, Message, Fact]
+) -> str:
+    """What is wrong with the receivers of a step's messages, or nothing."""
+    for target, _ in outcome.sends:
+        if target == process or target not in processes:
+            return f"it sends a message to {target!r}, which is no other process of the model"
+    return ""
+
+
 def show(value: object) -> str:
     """A value in words: dataclasses with their fields, sets sorted, bytes as text."""
     if is_dataclass(value) and not isinstance(value, type):

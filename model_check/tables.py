@@ -18,7 +18,16 @@ import numpy as np
 import numpy.typing as npt
 
 from model_check import kernel as k
-from model_check.model import Action, Fact, Message, Model, ModelError, Outcome, State
+from model_check.model import (
+    Action,
+    Fact,
+    Message,
+    Model,
+    ModelError,
+    Outcome,
+    State,
+    misaddressed,
+)
 
 MOST_KINDS = 1 << 10
 """Kinds of actions and messages that can be counted apart."""
@@ -621,11 +630,10 @@ class Tables(Generic[State, Message, Action, Fact]):
         if self.evaluations % 16 == 1 and not again and run() != outcome:
             raise ModelError(f"a step is not a pure function: {kind} gives two different outcomes")
         position = self.process_of(state)
-        for target, _ in outcome.sends:
-            if self.position.get(target, position) == position:
-                wrong = f"it sends a message to {target!r}, which is no other process of the model"
-                self.observe(state, cause, None, wrong, again)
-                return Entry(after=state, kind=kind_number, sends=(), facts=())
+        wrong = misaddressed(self.processes, self.processes[position], outcome)
+        if wrong:
+            self.observe(state, cause, None, wrong, again)
+            return Entry(after=state, kind=kind_number, sends=(), facts=())
         self.observe(state, cause, outcome, "", again)
         return self._numbers(position, kind_number, outcome)
 

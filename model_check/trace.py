@@ -30,6 +30,7 @@ from model_check.model import (
     Outcome,
     Property,
     Quantifier,
+    misaddressed,
 )
 
 
@@ -114,7 +115,7 @@ class Retracer:
         self.model = search.model
         self.tables = search.tables
         self.with_facts = search.tables.with_facts
-        self._outcomes: dict[tuple[object, ...], Outcome[Any, Any, Any] | str] = {}
+        self._outcomes: dict[tuple[Any, ...], Outcome[Any, Any, Any] | str] = {}
 
     def violation(self, violation: Violation) -> Trace:
         """The trace to a violation; raises ``CheckerFault`` if it does not replay."""
@@ -271,10 +272,12 @@ class Retracer:
             outcome=outcome, error=error,
         )  # fmt: skip
 
-    def _run(self, key: tuple[object, ...], run: Any) -> tuple[Outcome[Any, Any, Any] | None, str]:
+    def _run(self, key: tuple[Any, ...], run: Any) -> tuple[Outcome[Any, Any, Any] | None, str]:
         if key not in self._outcomes:
             try:
-                self._outcomes[key] = run()
+                outcome = run()
+                wrong = misaddressed(self.model.processes, key[0], outcome)
+                self._outcomes[key] = wrong or outcome
             except Exception as error:  # whatever the model raises is a finding
                 self._outcomes[key] = f"{type(error).__name__}: {error}"
         found = self._outcomes[key]
@@ -441,7 +444,7 @@ def tell(trace: Trace) -> str:
         else:
             lines.append(f"  ·  {title_of(trace, step)}")
         if step.outcome is None:
-            lines.append(f"       raises {step.error}")
+            lines.append(f"       fails: {step.error}")
             continue
         for name, old, new in differences(model, step.before, step.outcome.state):
             lines.append(f"       {name}: {old} -> {new}")

@@ -541,9 +541,9 @@ def entry_committed(commit: Committed) -> bool:
     thesis="D3.5",
     needs=Needs(servers=2, terms=1, log_length=1),
 )
-def follower_commits(server: Server) -> bool:
-    """A follower knows of a committed entry."""
-    return isinstance(server.role, Follower) and server.commit_index > 0
+def follower_commits(before: Server, event: Event, after: Server, effects: Effects) -> bool:
+    """A follower hears from its leader that an entry is committed."""
+    return isinstance(after.role, Follower) and after.commit_index > before.commit_index
 
 
 @sometimes(

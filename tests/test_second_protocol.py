@@ -106,7 +106,26 @@ def test_an_exception_in_a_step_is_a_violation_with_a_trace() -> None:
     result = check(Fragile(1))
     assert result.exit_code == 12
     assert result.trace is not None
-    assert "raises ZeroDivisionError: nobody expects a commit" in tell(result.trace)
+    assert "fails: ZeroDivisionError: nobody expects a commit" in tell(result.trace)
+
+
+@pytest.mark.parametrize("reductions", ALL_REDUCTIONS, ids=str)
+def test_a_violation_by_a_step_that_leads_nowhere_is_found(reductions: object) -> None:
+    class Stuck(TwoPhaseCommit):
+        def act(self, process: int, state: State, action: str) -> Step:
+            return Outcome(state=state, sends=((process, "to myself"),))
+
+    result = check(Stuck(1), reductions=reductions)  # type: ignore[arg-type]
+    assert (result.exit_code, result.states) == (12, 1)
+
+
+def test_a_violation_that_was_met_outweighs_a_limit() -> None:
+    class Fragile(TwoPhaseCommit):
+        def act(self, process: int, state: State, action: str) -> Step:
+            raise ZeroDivisionError("at once")
+
+    assert check(Fragile(1), limits=Limits(states=1)).exit_code in (3, 12)
+    assert check(Fragile(1), limits=Limits(states=2)).exit_code == 12
 
 
 @dataclass(frozen=True)
