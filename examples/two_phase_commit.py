@@ -24,6 +24,8 @@ Step = Outcome[State, str, None]
 class TwoPhaseCommit(Model[State, str, str, None]):
     """Process 0 is the transaction manager; the others are resource managers, three by default."""
 
+    name = "two-phase commit"
+
     def __init__(self, managers: int = 3) -> None:
         """Name the processes."""
         self.managers = tuple(range(1, managers + 1))

@@ -38,9 +38,9 @@ Bounds are inclusive. The paper profile is Figure 2 and nothing more; the server
 the server runs with by default (a leader begins its term with a no-op entry, section 8).
 """
 
-FAULTS = (
-    "messages are lost, duplicated, reordered and delayed without limit; every server may crash "
-    "and restart at any time, any number of times, keeping what it persisted"
+NETWORK = "messages are lost, duplicated, reordered and delayed without limit"
+CRASHES = (
+    "every server may crash and restart at any time, any number of times, keeping what it persisted"
 )
 
 
@@ -206,6 +206,8 @@ def _run(options: argparse.Namespace) -> int:
         return run_all(workers, quiet=options.quiet)
     if options.model:
         model, bounds, profile = _foreign_model(options), {}, None
+        if not options.quiet:
+            _introduce_network(model, options)
     else:
         raft = _raft_model(options)
         model, profile = raft, raft.profile
@@ -288,7 +290,17 @@ def _introduce(model: RaftModel, options: argparse.Namespace) -> None:
     print(f"{model.name}{f', mutant {options.mutant}' if options.mutant else ''}")
     for sentence in model.bounds.sentences():
         print(f"  {sentence}")
-    print(f"  faults: {FAULTS}")
+    print(f"  faults: {NETWORK}; {CRASHES}")
+    _introduce_reductions(options)
+
+
+def _introduce_network(model: Model[Any, Any, Any, Any], options: argparse.Namespace) -> None:
+    print(f"{model.name}, {len(model.processes)} processes")
+    print(f"  faults: {NETWORK}")
+    _introduce_reductions(options)
+
+
+def _introduce_reductions(options: argparse.Namespace) -> None:
     print(f"  reductions: {options.reduction} (what they rest on is verified in this run)\n")
     sys.stdout.flush()
 

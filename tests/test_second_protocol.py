@@ -8,7 +8,17 @@ from dataclasses import dataclass
 import pytest
 
 from examples.two_phase_commit import Manager, State, Step, TwoPhaseCommit
-from model_check import AnyFact, AnyStep, Limits, Model, ModelError, Outcome, Property, check
+from model_check import (
+    AnyFact,
+    AnyStep,
+    Limits,
+    Model,
+    ModelError,
+    Outcome,
+    Property,
+    Reductions,
+    check,
+)
 from model_check.check import EXIT_WITNESS
 from model_check.model import AllWhere, AnyState
 from model_check.trace import tell
@@ -24,8 +34,8 @@ def test_plain_counts_are_those_of_the_published_tla_specification(
 
 
 @pytest.mark.parametrize("reductions", ALL_REDUCTIONS, ids=str)
-def test_every_reduction_gives_the_same_verdict(reductions: object) -> None:
-    result = check(TwoPhaseCommit(3), reductions=reductions)  # type: ignore[arg-type]
+def test_every_reduction_gives_the_same_verdict(reductions: Reductions) -> None:
+    result = check(TwoPhaseCommit(3), reductions=reductions)
     assert result.exit_code == 0
     assert not result.refuted
     assert result.states <= 288
@@ -40,8 +50,8 @@ class Impatient(TwoPhaseCommit):
 
 
 @pytest.mark.parametrize("reductions", ALL_REDUCTIONS, ids=str)
-def test_a_broken_protocol_gives_a_shortest_counterexample(reductions: object) -> None:
-    result = check(Impatient(2), reductions=reductions)  # type: ignore[arg-type]
+def test_a_broken_protocol_gives_a_shortest_counterexample(reductions: Reductions) -> None:
+    result = check(Impatient(2), reductions=reductions)
     assert result.exit_code == 12
     assert result.trace is not None
     # Both prepare, both votes arrive, the decision, one obeys, the other one aborts.
@@ -110,12 +120,12 @@ def test_an_exception_in_a_step_is_a_violation_with_a_trace() -> None:
 
 
 @pytest.mark.parametrize("reductions", ALL_REDUCTIONS, ids=str)
-def test_a_violation_by_a_step_that_leads_nowhere_is_found(reductions: object) -> None:
+def test_a_violation_by_a_step_that_leads_nowhere_is_found(reductions: Reductions) -> None:
     class Stuck(TwoPhaseCommit):
         def act(self, process: int, state: State, action: str) -> Step:
             return Outcome(state=state, sends=((process, "to myself"),))
 
-    result = check(Stuck(1), reductions=reductions)  # type: ignore[arg-type]
+    result = check(Stuck(1), reductions=reductions)
     assert (result.exit_code, result.states) == (12, 1)
 
 
