@@ -137,7 +137,7 @@ def machine(size: int, options: Options, step: Step = step) -> type[ClusterMachi
     """The machine for clusters of this kind."""
 
     class Machine(ClusterMachine):
-        new_cluster = partial(Cluster, size, options, step)
+        new_cluster = staticmethod(partial(Cluster, size, options, step))
 
     return Machine
 
