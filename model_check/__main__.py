@@ -7,23 +7,34 @@ import importlib.metadata
 import importlib.util
 import json
 import os
+import secrets
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from model_check.check import EXIT_FAULT, EXIT_INTERRUPTED, EXIT_USAGE, check
+from model_check.check import (
+    EXIT_FAULT,
+    EXIT_INTERRUPTED,
+    EXIT_OK,
+    EXIT_USAGE,
+    EXIT_VIOLATED,
+    check,
+)
 from model_check.explore import Limits
 from model_check.model import Model, ModelError
 from model_check.mutant_table import catalogue, run_all
 from model_check.raft_model import PROFILES, Bounds, RaftModel, Step
 from model_check.raft_mutants import Control, Killed, NotExpressible, find, load
-from model_check.report import ProgressLine, summary, to_json, verdict
+from model_check.report import ProgressLine, simulation_summary, summary, to_json, verdict
+from model_check.simulate import simulate
 from model_check.tables import Reductions
 from model_check.trace import CheckerFault, tell
 from spec.raft import step
 
 EPILOG = """\
+python -m model_check simulate --help: random walks beyond exhaustible bounds
+
 exit codes:
   0    exhausted: every property holds, every expected witness was reached
   12   a property is violated; the counterexample is shown
@@ -103,14 +114,7 @@ def _reductions(text: str) -> Reductions:
     return Reductions(**{name: name in names for name in Reductions.NAMES})
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
-        prog="python -m model_check",
-        description="Explore all behaviours of a Raft cluster within bounds, to the end.",
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+def _add_bounds(parser: argparse.ArgumentParser) -> None:
     bounds = parser.add_argument_group("bounds (each run says what they hide)")
     bounds.add_argument("--servers", type=_whole(1, 9), metavar="N", help="servers (default 3)")
     bounds.add_argument("--terms", type=_whole(1, 1000), metavar="N", help="last term (default 3)")
@@ -123,6 +127,23 @@ def _parser() -> argparse.ArgumentParser:
     bounds.add_argument(
         "--profile", choices=sorted(PROFILES), help="which rules are in force (default paper)"
     )
+
+
+def _add_subject(parser: argparse.ArgumentParser) -> None:
+    what = parser.add_argument_group("what to explore instead of Raft as specified")
+    what.add_argument("--mutant", metavar="NAME", help="a known bug put into one rule of Raft")
+    what.add_argument("--model", metavar="FILE.py:NAME", help="a model of your own")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="python -m model_check",
+        description="Explore all behaviours of a Raft cluster within bounds, to the end.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    _add_bounds(parser)
     how = parser.add_argument_group("how to explore")
     how.add_argument(
         "--reduction",
@@ -149,13 +170,12 @@ def _parser() -> argparse.ArgumentParser:
     how.add_argument("--max-states", type=_whole(1), metavar="N", help="stop at this many states")
     how.add_argument("--max-seconds", type=_seconds, metavar="S", help="stop after this time")
     how.add_argument("--max-memory", type=_memory, metavar="SIZE", help="stop at e.g. 4G")
-    what = parser.add_argument_group("what to explore instead of Raft as specified")
-    what.add_argument("--mutant", metavar="NAME", help="a known bug put into one rule of Raft")
-    what.add_argument("--list-mutants", action="store_true", help="list the known bugs")
-    what.add_argument(
+    _add_subject(parser)
+    known = parser.add_argument_group("known bugs")
+    known.add_argument("--list-mutants", action="store_true", help="list them")
+    known.add_argument(
         "--all-mutants", action="store_true", help="explore them all and print the table"
     )
-    what.add_argument("--model", metavar="FILE.py:NAME", help="a model of your own")
     output = parser.add_argument_group("output")
     output.add_argument("--json", metavar="FILE", help="write the result as JSON")
     output.add_argument("--trace", metavar="FILE", help="write the counterexample as text")
@@ -164,6 +184,52 @@ def _parser() -> argparse.ArgumentParser:
         "--version", action="version", version=f"model_check {_version()}", help="print the version"
     )
     return parser
+
+
+def _simulate_parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="python -m model_check simulate",
+        description="Walk at random through the behaviours of a cluster that is too large to "
+        "exhaust, judging every property in every state. It proves nothing.",
+        epilog="exit codes: 0 no violation met, 12 a property violated, 2 usage, 130 interrupted",
+        allow_abbrev=False,
+    )
+    _add_bounds(parser)
+    _add_subject(parser)
+    how = parser.add_argument_group("how to walk")
+    how.add_argument("--runs", type=_whole(1), default=100, metavar="N", help="walks (default 100)")
+    how.add_argument(
+        "--depth", type=_whole(1), default=200, metavar="D", help="steps in a walk (default 200)"
+    )
+    how.add_argument("--seed", type=_whole(0), metavar="S", help="repeat the walks of a seed")
+    how.add_argument(
+        "--property",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="judge only this property (repeatable)",
+    )
+    return parser
+
+
+def _simulate(options: argparse.Namespace) -> int:
+    """Random walks; the seed is printed first, so that nothing is lost with an interrupted run."""
+    model = _foreign_model(options) if options.model else _raft_model(options)
+    _refuse_unknown(options.property, model)
+    seed = secrets.randbelow(1 << 32) if options.seed is None else options.seed
+    print(f"{model.name}, {len(model.processes)} processes, seed {seed}", flush=True)
+    found = simulate(
+        model, runs=options.runs, depth=options.depth, seed=seed, only=options.property
+    )
+    print(simulation_summary(found))
+    return EXIT_VIOLATED if found.trace else EXIT_OK
+
+
+def _refuse_unknown(names: Sequence[str], model: Model[Any, Any, Any, Any]) -> None:
+    known = [p.name for p in model.properties()]
+    for name in names:
+        if name not in known:
+            raise UsageError(f"unknown property {name!r}: there are {', '.join(known)}")
 
 
 def _version() -> str:
@@ -176,7 +242,10 @@ def _version() -> str:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
     try:
-        return _run(_parser().parse_args(arguments))
+        given = list(sys.argv[1:] if arguments is None else arguments)
+        if given[:1] == ["simulate"]:
+            return _simulate(_simulate_parser().parse_args(given[1:]))
+        return _run(_parser().parse_args(given))
     except (UsageError, ModelError) as error:
         print(f"model_check: {error}", file=sys.stderr)
         return EXIT_USAGE
@@ -218,10 +287,7 @@ def _run(options: argparse.Namespace) -> int:
         }
         if not options.quiet:
             _introduce(raft, options)
-    known = [p.name for p in model.properties()]
-    for name in options.property:
-        if name not in known:
-            raise UsageError(f"unknown property {name!r}: there are {', '.join(known)}")
+    _refuse_unknown(options.property, model)
     progress = ProgressLine()
     result = check(
         model,

@@ -187,6 +187,10 @@ class Model(ABC, Generic[State, Message, Action, Fact]):
         """Every kind of action and message there is, so that unused ones can be flagged."""
         return ()
 
+    def weight(self, action: Action) -> float:
+        """How often a random walk takes an action, compared with others."""
+        return 1.0
+
     def name_of(self, process: int) -> str:
         """What a process is called in traces."""
         return f"P{process}"

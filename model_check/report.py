@@ -9,6 +9,7 @@ from typing import TextIO
 from model_check.check import Result
 from model_check.explore import Progress
 from model_check.model import Witness
+from model_check.simulate import Simulation
 from model_check.trace import as_json, tell
 
 SCHEMA_VERSION = 1
@@ -149,6 +150,41 @@ def _side_condition_lines(result: Result) -> list[str]:
     for name, count in result.side_conditions.items():
         lines.append(f"side conditions of {name}: {count:,} {said[name]}")
     return lines
+
+
+def simulation_summary(simulation: Simulation) -> str:
+    """What the random walks met, with a histogram of their lengths."""
+    lines = []
+    if simulation.trace:
+        lines += ["counterexample, minimised:", tell(simulation.trace), ""]
+    met = "a property is violated" if simulation.trace else "no violation met; nothing is exhausted"
+    lines += [
+        f"simulated: {met}",
+        "",
+        f"seed {simulation.seed}   walks {simulation.walks:,}   steps {simulation.steps:,} "
+        f"({simulation.moves:,} change a process)",
+        "",
+        "steps in a walk   walks",
+    ]
+    most = max((walks for _, walks in simulation.lengths), default=1)
+    for length, walks in _ranges(simulation.lengths):
+        bar = "#" * max(1, round(40 * walks / most))
+        lines.append(f"{length:>15}   {walks:5,}  {bar}")
+    lines.append("")
+    width = max((len(name) for name, _ in simulation.witnesses), default=7)
+    lines.append(f"{'witness':{width}}  walks that reached it")
+    lines += [f"{name:{width}}  {walks:,}" for name, walks in simulation.witnesses]
+    return "\n".join(lines)
+
+
+def _ranges(lengths: tuple[tuple[int, int], ...]) -> list[tuple[str, int]]:
+    """At most ten ranges of lengths, with the walks in each."""
+    longest = max((length for length, _ in lengths), default=0)
+    size = max(1, -(-longest // 10))
+    found: dict[int, int] = {}
+    for length, walks in lengths:
+        found[max(length - 1, 0) // size] = found.get(max(length - 1, 0) // size, 0) + walks
+    return [(f"{i * size + 1} to {(i + 1) * size}", walks) for i, walks in sorted(found.items())]
 
 
 def to_json(result: Result, bounds: dict[str, int], profile: str | None) -> dict[str, object]:

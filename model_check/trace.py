@@ -374,7 +374,17 @@ def clash_of_step(claim: Property, step: TraceStep) -> Clash | None:
 def clash_of_state(
     model: Model[Any, Any, Any, Any], claim: Property, states: list[Any], facts: list[Any]
 ) -> Clash | None:
-    """Does this plain state violate a property? The definition, in a dozen lines."""
+    """Does this plain state violate a property?"""
+    for values in combinations(model, claim, states, facts):
+        if claim.verdict(*values) is False:
+            return Clash(property=claim, values=dict(zip(_parameters(claim), values, strict=True)))
+    return None
+
+
+def combinations(
+    model: Model[Any, Any, Any, Any], claim: Property, states: list[Any], facts: list[Any]
+) -> Iterator[list[object]]:
+    """All values over which a property of states and facts is quantified: the definition."""
     by_process = list(zip(model.processes, states, strict=True))
 
     def choices(quantifier: Quantifier) -> list[tuple[object, object]]:
@@ -387,16 +397,14 @@ def clash_of_state(
                 return []
 
     bound = [q for q in claim.over if not isinstance(q, AllWhere)]
+    last = claim.over[-1]
     for chosen in itertools.product(*map(choices, bound)):
-        if len({repr(identity) for identity, _ in chosen}) < len(chosen):
+        if len({identity for identity, _ in chosen}) < len(chosen):
             continue
         values = [value for _, value in chosen]
-        last = claim.over[-1]
         if isinstance(last, AllWhere):
             values.append(frozenset(p for p, s in by_process if last.relation(values[-1], s)))
-        if claim.verdict(*values) is False:
-            return Clash(property=claim, values=dict(zip(_parameters(claim), values, strict=True)))
-    return None
+        yield values
 
 
 def _parameters(claim: Property) -> list[str]:
