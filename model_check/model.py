@@ -106,6 +106,14 @@ class Property:
         except Exception:  # a predicate of the model's, on values that nobody foresaw
             return False
 
+    def failure(self, *values: object) -> str:
+        """The exception that the predicate raises on these values, or nothing."""
+        try:
+            self.predicate(*values)
+        except Exception as error:  # told with the counterexample
+            return f"{type(error).__name__}: {error}"
+        return ""
+
     def __post_init__(self) -> None:
         """Refuse shapes that the reductions do not preserve."""
         if tuple(type(q) for q in self.over) not in SHAPES:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import inspect
 import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from typing import Any
 
@@ -366,9 +366,7 @@ def clash_of_step(claim: Property, step: TraceStep) -> Clash | None:
         return None
     if claim.verdict(*step.outcome.step) is not False:
         return None
-    return Clash(
-        property=claim, values=dict(zip(_parameters(claim), step.outcome.step, strict=True))
-    )
+    return _clash(claim, step.outcome.step)
 
 
 def clash_of_state(
@@ -377,7 +375,7 @@ def clash_of_state(
     """Does this plain state violate a property?"""
     for values in combinations(model, claim, states, facts):
         if claim.verdict(*values) is False:
-            return Clash(property=claim, values=dict(zip(_parameters(claim), values, strict=True)))
+            return _clash(claim, values)
     return None
 
 
@@ -407,8 +405,16 @@ def combinations(
         yield values
 
 
-def _parameters(claim: Property) -> list[str]:
-    return list(inspect.signature(claim.predicate).parameters)
+def _clash(claim: Property, values: Sequence[object]) -> Clash:
+    """The values under the names of the predicate's parameters, and how it fails if it raises."""
+    names = list(inspect.signature(claim.predicate).parameters)
+    if len(names) != len(values):
+        names = [f"value {i}" for i in range(1, len(values) + 1)]
+    named = dict(zip(names, values, strict=True))
+    failure = claim.failure(*values)
+    return Clash(
+        property=claim, values={**named, "the property fails": failure} if failure else named
+    )
 
 
 # --- Telling it ---------------------------------------------------------------------------------

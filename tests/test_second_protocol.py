@@ -138,6 +138,20 @@ def test_a_violation_that_was_met_outweighs_a_limit() -> None:
     assert check(Fragile(1), limits=Limits(states=2)).exit_code == 12
 
 
+def test_a_property_that_raises_is_violated_and_says_so() -> None:
+    class Careless(TwoPhaseCommit):
+        def properties(self) -> list[Property]:
+            def careless(*values: State) -> bool:
+                return 1 // (values[0] != "aborted") > 0
+
+            return [Property(name="careless", over=(AnyState(),), predicate=careless)]
+
+    result = check(Careless(1))
+    assert result.exit_code == 12
+    assert result.trace is not None
+    assert "the property fails = ZeroDivisionError" in tell(result.trace)
+
+
 @dataclass(frozen=True)
 class Decided:
     """The transaction manager has decided."""
