@@ -150,7 +150,7 @@ def _parser() -> argparse.ArgumentParser:
         type=_reductions,
         default=Reductions(),
         metavar="R",
-        help="full (default), none, or a comma list of saturation, obsolete, symmetry",
+        help="full (default), none, or a comma list of saturation, obsolete, symmetry, domination",
     )
     how.add_argument(
         "--no-facts",

@@ -13,6 +13,7 @@ temporary file: counterexamples are rebuilt from it, so nothing is stored per st
 
 from __future__ import annotations
 
+import itertools
 import resource
 import sys
 import tempfile
@@ -29,9 +30,10 @@ from model_check import kernel as k
 from model_check.judge import Judge, Tally, Violation
 from model_check.model import Model, ModelError
 from model_check.side_conditions import RelevanceCheck
-from model_check.tables import MOST_KINDS, Reductions, SideConditionFailure, Tables, Words
+from model_check.tables import MOST_KINDS, Reductions, SideConditionFailure, Tables
+from model_check.visited import Words
 
-CHUNK = 1 << 14
+CHUNK = 1 << 15
 """States expanded between two looks at limits and progress."""
 SCRATCH = 4 * k.LARGEST_SET
 
@@ -84,6 +86,8 @@ class Worker:
             for slot, size in (
                 (k.X_FROM, width),
                 (k.X_TO, width),
+                (k.X_FROM_ROWS, channels),
+                (k.X_TO_ROWS, channels),
                 (k.X_OLD_LEAVES, processes + 1),
                 (k.X_NEW_LEAVES, processes + 1),
                 (k.X_BEST, 2 * (processes + 1)),
@@ -91,13 +95,16 @@ class Worker:
                 (k.X_BUFFER, SCRATCH),
                 (k.X_DIRTY, max(channels, 1)),
                 (k.X_SUMS, processes),
-                (k.X_MISSED, CHUNK),
                 (k.X_FIRED, MOST_KINDS),
+                (k.X_OUT, 0),
+                (k.X_MISSED, 0),
+                (k.X_FOUND, 0),
             )
         }
         for slot, array in self._held.items():
             self.x[slot] = array.ctypes.data
-        self.reserve(1 << 16)
+        self.fresh = np.zeros(MOST_KINDS, np.int64)
+        self.reserve(0)
 
     @property
     def address(self) -> int:
@@ -105,17 +112,32 @@ class Worker:
         return self.x.ctypes.data
 
     def reserve(self, records: int) -> None:
-        """Let at least this many records fit; they are lost if it grows."""
-        if self.x[k.X_OUT_CAPACITY] < records:
-            self._held[k.X_OUT] = np.zeros(records * self.record, np.int64)
-            self.x[k.X_OUT] = self._held[k.X_OUT].ctypes.data
-            self.x[k.X_OUT_CAPACITY] = records
+        """Let at least this many records, tasks and found keys fit beside those that are there."""
+        records = max(records, 1 << 16)
+        self._extend(k.X_OUT, k.X_OUT_COUNT, k.X_OUT_CAPACITY, self.record, records)
+        self._extend(k.X_MISSED, k.X_MISSED_COUNT, k.X_MISSED_CAPACITY, 1, records)
+        more = int(self.x[k.X_OUT_CAPACITY])
+        self._extend(k.X_FOUND, k.X_FOUND_COUNT, k.X_FOUND_CAPACITY, 2, more)
+
+    def _extend(self, slot: int, count: int, capacity: int, row: int, more: int) -> None:
+        rows = int(self.x[count])
+        if rows + more > self.x[capacity]:
+            grown = np.empty((rows + more) * 2 * row, np.int64)
+            grown[: rows * row] = self._held[slot][: rows * row]
+            self._held[slot] = grown
+            self.x[slot] = grown.ctypes.data
+            self.x[capacity] = (rows + more) * 2
 
     def take_missed(self) -> Words:
-        """The positions put aside since the last call."""
+        """The tasks put aside since the last call."""
         count = int(self.x[k.X_MISSED_COUNT])
         self.x[k.X_MISSED_COUNT] = 0
         return self._held[k.X_MISSED][:count].copy()
+
+    @property
+    def found(self) -> int:
+        """How many keys were found and not visited yet."""
+        return int(self.x[k.X_FOUND_COUNT])
 
     def vector(self, slot: int) -> Words:
         """A scratch vector."""
@@ -176,14 +198,18 @@ class Search:
         self.generations: list[Generation] = []
         self.progress = Progress()
         self.fired = np.zeros(MOST_KINDS, np.int64)
-        self.fresh = np.zeros(MOST_KINDS, np.int64)
         self.moves = 0
+        self.dominated = 0
         self.side_conditions: dict[str, int] = {}
         self._file = tempfile.TemporaryFile()  # noqa: SIM115  # lives as long as the search
         weakref.finalize(self, self._file.close)
         self._started = time.monotonic()
-        self._pending: list[tuple[Violation, int]] = []
-        self._located = 0
+
+    @property
+    def fresh(self) -> Words:
+        """How many new states the steps of each kind led to."""
+        total: Words = np.sum([worker.fresh for worker in self.workers], axis=0)
+        return total
 
     @property
     def tallies(self) -> dict[str, Tally]:
@@ -211,6 +237,8 @@ class Search:
         level = self._initial()
         while len(level):
             self.progress.depth = depth
+            if self.reductions.domination:
+                level = self._maximal(level)
             self._record(level, depth, by_moves=True)
             if not self.reductions.saturation:
                 level = self._close(level, depth)
@@ -246,6 +274,39 @@ class Search:
                 whole.append(level)
         return np.concatenate(whole)
 
+    def _maximal(self, level: Words) -> Words:
+        """The states of a level that no other of them dominates."""
+        size = len(level)
+        signs, order = np.empty(2 * size, np.int64), np.empty(size, np.int64)
+        cuts = np.linspace(0, size, len(self.workers) + 1).astype(np.int64)
+        tables = self.tables
+        jobs = [
+            self._pool.submit(
+                k.sign, tables.address, worker.address, level.ctypes.data,
+                first, end, signs.ctypes.data, order.ctypes.data,
+            )
+            for worker, first, end in zip(self.workers, cuts, cuts[1:], strict=False)
+        ]  # fmt: skip
+        for job in jobs:
+            job.result()
+        ranks = np.argsort(order, kind="stable")
+        groups = order[ranks] >> k.LEVEL_BITS
+        starts = np.concatenate([[0], np.flatnonzero(np.diff(groups)) + 1, [size]])
+        cuts = starts[np.searchsorted(starts, cuts)]
+        marks = np.zeros(size, np.int64)
+        jobs = [
+            self._pool.submit(
+                k.mark_dominated, tables.address, worker.address, level.ctypes.data,
+                signs.ctypes.data, order.ctypes.data, ranks.ctypes.data,
+                first, end, marks.ctypes.data,
+            )
+            for worker, first, end in zip(self.workers, cuts, cuts[1:], strict=False)
+        ]  # fmt: skip
+        for job in jobs:
+            job.result()
+        self.dominated += int(marks.sum())
+        return np.ascontiguousarray(level[marks == 0])
+
     def _record(self, keys: Words, depth: int, *, by_moves: bool) -> None:
         """Append a generation to the file."""
         first = sum(g.count for g in self.generations[-1:]) + sum(
@@ -277,7 +338,7 @@ class Search:
     def _look(self, queue: int) -> None:
         """Report progress and keep to the limits."""
         self.progress.queue = queue
-        self.progress.states = int(self.tables.w[k.W_VISITED_COUNT])
+        self.progress.states = self.tables.visited.count - self.dominated
         self.progress.seconds = time.monotonic() - self._started
         self.report(self.progress)
         limits = self.limits
@@ -294,48 +355,106 @@ class Search:
         return len(self.tables.channels) * tokens + self.tables.most_actions + 1
 
     def _expand_chunk(self, chunk: Words, which: int) -> list[Words]:
-        found: list[Words] = []
+        """The new states that steps of the states of a chunk lead to.
+
+        What is put aside is in the order of the chunk, whoever met it: so all numbers are given in
+        the same order by any number of workers.
+        """
         parts = np.array_split(np.arange(len(chunk)), len(self.workers))
         spans = [(int(part[0]), int(part[-1]) + 1) for part in parts if len(part)]
-        missed = []
-        while spans:
-            used = self.workers[: len(spans)]
-            for worker in used:
-                worker.reserve(max(4 * self.room(), 1 << 16))
-            jobs = [
-                self._pool.submit(self._work, worker, chunk, span, which)
-                for worker, span in zip(used, spans, strict=True)
-            ]
-            stops = [job.result() for job in jobs]
-            for worker in used:
-                missed.append(worker.take_missed())
-                found += self._insert(worker, which)
-            spans = [(stop, end) for stop, (_, end) in zip(stops, spans, strict=True) if stop < end]
-        rest = chunk[np.concatenate(missed)] if missed else chunk[:0]
-        while len(rest):
-            rest = self._fill(np.ascontiguousarray(rest), which, found)
-        return found
+        used = self.workers[: len(spans)]
+        jobs = [
+            self._pool.submit(self._read, worker, chunk, span, which)
+            for worker, span in zip(used, spans, strict=True)
+        ]
+        for job in jobs:
+            job.result()
+        ends = [[worker.found for worker in used]]
+        tasks = np.concatenate([worker.take_missed() for worker in used])
+        for worker in used:
+            self._fold_records(worker)
+        ends.append([worker.found for worker in used])
+        while len(tasks):
+            tasks = self._fill(chunk, tasks, which)
+        ends.append([worker.found for worker in used])
+        self._count(used, which)
+        return self._visit(used, ends)
 
-    def _work(self, worker: Worker, keys: Words, span: tuple[int, int], which: int) -> int:
-        """What one thread does with its part of a chunk."""
-        stop = self.expand_span(worker, keys, span, which, fill=False)
-        k.drop_visited(self.tables.address, worker.address)
-        return stop
+    def _read(self, worker: Worker, keys: Words, span: tuple[int, int], which: int) -> None:
+        """What one thread does with its part of a chunk, changing no table."""
+        first, end = span
+        room = self.room()
+        while first < end:
+            worker.reserve(room)
+            first = self.expand_span(worker, keys, (first, end), which, fill=False)
+            k.sift(self.tables.address, worker.address)
 
-    def _fill(self, keys: Words, which: int, found: list[Words]) -> Words:
-        """Expand one after the other, filling the tables; returns what must be tried again."""
-        worker = self.workers[0]
-        worker.reserve(max(4 * self.room(), 1 << 16))
+    def _fill(self, keys: Words, tasks: Words, which: int) -> Words:
+        """Do what was put aside, filling the tables; returns what must be tried again."""
+        tables, worker = self.tables, self.workers[0]
         missed = []
         first = 0
-        while first < len(keys):
-            self.tables.make_room()
-            span = (first, len(keys))
-            first = self.expand_span(worker, keys, span, which, fill=True)
-            missed.append(keys[worker.take_missed()])
-            found += self._insert(worker, which)
-        self.tables.answer()
+        while first < len(tasks):
+            tables.make_room()
+            worker.reserve(self.room())
+            first = k.redo(
+                tables.address, worker.address, keys.ctypes.data, tasks.ctypes.data,
+                first, len(tasks), which, self.room(),
+            )  # fmt: skip
+            missed.append(worker.take_missed())
+            self._fold_records(worker)
+        tables.answer()
         return np.concatenate(missed)
+
+    def _fold_records(self, worker: Worker) -> None:
+        """Give the records of a worker their keys."""
+        worker.reserve(0)
+        extra = int(worker.x[k.X_OUT_COUNT]) * len(self.tables.processes)
+        self.tables.make_room(extra_pairs=extra)
+        k.fold_records(self.tables.address, worker.address)
+
+    def _visit(self, used: list[Worker], ends: list[list[int]]) -> list[Words]:
+        """Visit what these workers found, each the shards that it owns; returns the new keys.
+
+        What they found first is visited first, up to ``ends[0]``, then up to ``ends[1]`` and so on.
+        """
+        starts = [[0] * len(used), *ends]
+        parts = [
+            (worker.vector(k.X_FOUND), first, end)
+            for firsts, lasts in itertools.pairwise(starts)
+            for worker, first, end in zip(used, firsts, lasts, strict=True)
+        ]
+        jobs = [self._pool.submit(self._visit_own, me, used, parts) for me in range(len(used))]
+        news = [job.result() for job in jobs]
+        for worker in used:
+            worker.x[k.X_FOUND_COUNT] = 0
+        return news
+
+    def _visit_own(self, me: int, used: list[Worker], parts: list[tuple[Words, int, int]]) -> Words:
+        """Visit the keys of one worker's shards, whoever found them."""
+        news = np.empty(1 + sum(end - first for _, first, end in parts), np.int64)
+        news[0] = 0
+        for keys, start, end in parts:
+            first = start
+            while first < end:
+                first = k.visit_found(
+                    self.tables.address, keys.ctypes.data, first, end, me, len(used),
+                    news.ctypes.data, used[me].fresh.ctypes.data,
+                )  # fmt: skip
+                if first < end:
+                    self.tables.visited.grow_shard_of(int(keys[2 * first]))
+        return news[1 : 1 + int(news[0])].copy()
+
+    def _count(self, used: list[Worker], which: int) -> None:
+        """Add up what the workers counted."""
+        for worker in used:
+            if which == k.MOVES:
+                self.moves += int(worker.x[k.X_MOVES])
+                steps = worker.x[k.X_MOVES if self.reductions.saturation else k.X_STEPS]
+                self.progress.transitions += int(steps)
+            worker.x[k.X_STEPS] = worker.x[k.X_MOVES] = 0
+            self.fired += worker.vector(k.X_FIRED)
+            worker.vector(k.X_FIRED)[:] = 0
 
     def expand_span(
         self, worker: Worker, keys: Words, span: tuple[int, int], which: int, *, fill: bool
@@ -353,47 +472,24 @@ class Search:
             )
         )
 
-    def _insert(self, worker: Worker, which: int) -> list[Words]:
-        """Visit a worker's records; returns the keys that are new."""
-        tables = self.tables
-        count = int(worker.x[k.X_OUT_COUNT])
-        if which == k.MOVES:
-            self.moves += int(worker.x[k.X_MOVES])
-            steps = worker.x[k.X_MOVES if self.reductions.saturation else k.X_STEPS]
-            self.progress.transitions += int(steps)
-        worker.x[k.X_STEPS] = worker.x[k.X_MOVES] = 0
-        self.fired += worker.vector(k.X_FIRED)
-        worker.vector(k.X_FIRED)[:] = 0
-        if not count:
-            return []
-        tables.make_room(extra_pairs=count * len(tables.processes))
-        tables.make_visited_room(count)
-        news = np.empty(count, np.int64)
-        found = k.insert(
-            tables.address, worker.address, news.ctypes.data,
-            self.fired.ctypes.data, self.fresh.ctypes.data,
-        )  # fmt: skip
-        worker.x[k.X_OUT_COUNT] = 0
-        return [news[:found].copy()]
+    def key_of(self, vector: Words, *, before: int = 0, visit: bool) -> int:
+        """The key of a vector, settled and made canonical; if ``visit``, -1 if it is not new.
 
-    def key_of(self, vector: Words, *, visit: bool) -> int:
-        """The key of a vector, settled and made canonical; if ``visit``, -1 if it is not new."""
-        leaves = self.leaves_of_vector(vector)
+        ``before`` is the set of facts before its last step.
+        """
+        leaves = self.leaves_of_vector(vector, before)
         tables = self.tables
         tables.make_room(extra_pairs=len(leaves))
-        tables.make_visited_room(1)
         key = int(k.fold(tables.address, leaves.ctypes.data, len(leaves), True))
-        if visit and not k.visit(tables.address, key):
-            return -1
-        return key
+        return key if not visit or k.visit(tables.address, key) else -1
 
-    def leaves_of_vector(self, vector: Words) -> Words:
+    def leaves_of_vector(self, vector: Words, before: int = 0) -> Words:
         """The leaves of a vector, settled and made canonical."""
         worker = self.workers[0]
         while True:
             worker.vector(k.X_TO)[:] = vector
             worker.x[k.X_OUT_COUNT] = 0
-            done = k.enter(self.tables.address, worker.address, True)
+            done = k.enter(self.tables.address, worker.address, before, True)
             records = worker.records()[: 1 if done else 0].copy()
             worker.x[k.X_OUT_COUNT] = 0
             self.tables.answer()
@@ -505,7 +601,7 @@ class Search:
             if self.tables.failures:
                 return self.tables.failures[0]
         if self.reductions.obsolete:
-            check = RelevanceCheck(self.tables)
+            check = RelevanceCheck(self.tables, (t.property for t in self.tallies.values()))
             failure = next(check.failures(), None)
             self.side_conditions["obsolete"] = check.pairs
             return failure
@@ -514,7 +610,7 @@ class Search:
     def _ended(self, result: str, **more: Any) -> Exploration:
         return Exploration(
             result=result,
-            states=int(self.tables.w[k.W_VISITED_COUNT]),
+            states=self.tables.visited.count - self.dominated,
             transitions=self.progress.transitions,
             moves=self.moves,
             depth=self.progress.depth,

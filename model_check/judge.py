@@ -26,7 +26,8 @@ from model_check.model import (
     Property,
     Witness,
 )
-from model_check.tables import Cause, Map, SideConditionFailure, Tables, Words
+from model_check.tables import Cause, Map, SideConditionFailure, Tables
+from model_check.visited import Words
 
 ROOM = 1 << 15
 MASK_BITS = 10
@@ -100,10 +101,14 @@ class Judge:
             for p in judged
             if with_facts or not any(isinstance(q, AnyFact) for q in p.over)
         }
+        self._by_shape: dict[tuple[type, ...], list[Tally]] = {}
+        for tally in self.tallies.values():
+            self._by_shape.setdefault(tuple(type(q) for q in tally.property.over), []).append(tally)
         self.violations: list[Violation] = []
         self._seen = (Map(), Map(), Map())
-        self._memo: set[tuple[str, tuple[int, ...], tuple[int, ...]]] = set()
         self._fact_sets: set[int] = set()
+        self._fact_pairs: set[tuple[int, int]] = set()
+        """Those judged; a fact paired with itself was judged alone."""
         self._fact_states: set[tuple[int, int]] = set()
         self._pair_relations, self._fact_relations = Map(), Map()
         over_sets = [
@@ -133,29 +138,25 @@ class Judge:
 
     def tallies_over(self, *shape: type) -> list[Tally]:
         """The tallies of all properties with these quantifiers."""
-        return [
-            t for t in self.tallies.values() if tuple(type(q) for q in t.property.over) == shape
-        ]
+        return self._by_shape.get(shape, [])
 
     # --- Verdicts -------------------------------------------------------------------------------
 
-    def _judge(
-        self, tally: Tally, violation: Violation, arguments: tuple[object, ...]
-    ) -> bool | None:
+    def _judge(self, tally: Tally, arguments: tuple[object, ...]) -> bool | None:
         """Evaluate one combination for the first time."""
         verdict = tally.property.verdict(*arguments)
         tally.checked += 1
-        if isinstance(tally.property, Witness):
-            if verdict:
-                tally.non_vacuous += 1
-                tally.holds = False
-            return verdict
-        if verdict is not None:
+        if verdict or (verdict is not None and not isinstance(tally.property, Witness)):
             tally.non_vacuous += 1
-        if verdict is False:
+        if verdict and isinstance(tally.property, Witness):
             tally.holds = False
-            self.violations.append(violation)
         return verdict
+
+    def _violated(self, tally: Tally, **values: Any) -> None:
+        """Note that a property is false of these values; a witness may well be."""
+        if not isinstance(tally.property, Witness):
+            tally.holds = False
+            self.violations.append(Violation(property=tally.property, **values))
 
     def observe(
         self, state: int, cause: Cause[Any, Any], outcome: Outcome[Any, Any, Any] | None,
@@ -168,51 +169,55 @@ class Judge:
         exceptions.checked += 1
         exceptions.non_vacuous += 1
         if outcome is None:
-            exceptions.holds = False
-            self.violations.append(
-                Violation(
-                    property=NO_EXCEPTION, states=(state,), cause=cause, moves=True, error=error
-                )
-            )
+            self._violated(exceptions, states=(state,), cause=cause, moves=True, error=error)
             return
         if not outcome.step:
             return
-        moves = outcome.state != self.tables.state(state)
         for tally in self.tallies_over(AnyStep):
             if tally.property is NO_EXCEPTION:
                 continue
-            violation = Violation(
-                property=tally.property, states=(state,), cause=cause, moves=moves
-            )
-            self._judge(tally, violation, outcome.step)
+            if self._judge(tally, outcome.step) is False:
+                moves = outcome.state != self.tables.state(state)
+                self._violated(tally, states=(state,), cause=cause, moves=moves)
 
     def _combination(self, tally: Tally, states: tuple[int, ...], facts: tuple[int, ...]) -> None:
-        """Judge a property of these states and facts once, and compare its renamings."""
+        """Judge a property of these states and facts, and compare its renamings."""
         kinds = [q.kind for q in tally.property.over if isinstance(q, AnyFact)]
-        values = [self.fact(f) for f in facts]
-        if not all(isinstance(v, kind) for v, kind in zip(values, kinds, strict=True)):
+        if not all(isinstance(self.fact(f), k) for f, k in zip(facts, kinds, strict=True)):
             return
-        name = tally.property.name
-        if (name, states, facts) in self._memo:
-            return
-        self._memo.add((name, states, facts))
         tables = self.tables
-        arguments = (*values, *(tables.state(s) for s in states))
-        violation = Violation(property=tally.property, states=states, facts=facts)
-        verdict = self._judge(tally, violation, arguments)
+        verdict = self._judge(tally, (*map(self.fact, facts), *map(tables.state, states)))
+        if verdict is False:
+            self._violated(tally, states=states, facts=facts)
         for renaming in self._generators:
             renamed = (
                 *(self.fact(tables.renamed_token(f, renaming)) for f in facts),
                 *(tables.state(tables.renamed_state(s, renaming)) for s in states),
             )
             if tally.property.verdict(*renamed) != verdict:
-                tables.failures.append(
-                    SideConditionFailure(
-                        reduction="symmetry",
-                        claim=f"property {name} is the same after renaming the processes",
-                        state=states[0] if states else 0,
-                    )
-                )
+                self._asymmetric(tally, states)
+
+    def _pairs(self, tally: Tally, pairs: list[tuple[int, int]], images: list[list[int]]) -> None:
+        """Judge a property of these pairs of states: as above, for the most frequent shape."""
+        values = [state for _, state in self.tables.states]
+        verdict_of = tally.property.verdict
+        for a, b in pairs:
+            verdict = self._judge(tally, (values[a], values[b]))
+            if verdict is False:
+                self._violated(tally, states=(a, b))
+            for image in images:
+                if verdict_of(values[image[a]], values[image[b]]) != verdict:
+                    self._asymmetric(tally, (a, b))
+
+    def _asymmetric(self, tally: Tally, states: tuple[int, ...]) -> None:
+        """Note that a property changes under renaming."""
+        self.tables.failures.append(
+            SideConditionFailure(
+                reduction="symmetry",
+                claim=f"property {tally.property.name} is the same after renaming the processes",
+                state=states[0] if states else 0,
+            )
+        )
 
     def fact(self, token: int) -> object:
         """The fact of a token."""
@@ -245,8 +250,12 @@ class Judge:
 
     def _judge_pairs(self, pairs: list[int]) -> None:
         """Judge states alone (paired with themselves) and pairs of states, both ways."""
+        both = [(p >> 32, p & LOW) for p in pairs if p >> 32 != p & LOW]
+        both += [(b, a) for a, b in both]
+        images = self.tables.images_of_states()[:, self._generators].T.tolist()
+        for tally in self.tallies_over(AnyState, AnyState):
+            self._pairs(tally, both, images)
         singles = self.tallies_over(AnyState)
-        doubles = self.tallies_over(AnyState, AnyState)
         relations = [r for r in self._relations if r.by_state]
         for pair in pairs:
             a, b = pair >> 32, pair & LOW
@@ -255,9 +264,6 @@ class Judge:
                     self._combination(tally, (a,), ())
                 self._relate(relations, self._pair_relations, a, self.tables.state(a), a)
                 continue
-            for tally in doubles:
-                self._combination(tally, (a, b), ())
-                self._combination(tally, (b, a), ())
             self._relate(relations, self._pair_relations, a, self.tables.state(a), b)
             self._relate(relations, self._pair_relations, b, self.tables.state(b), a)
 
@@ -287,12 +293,14 @@ class Judge:
         self._fact_sets.add(facts)
         for tally in self.tallies_over(AnyFact):
             for token in tokens:
-                self._combination(tally, (), (token,))
+                if (token, token) not in self._fact_pairs:
+                    self._combination(tally, (), (token,))
         for tally in self.tallies_over(AnyFact, AnyFact):
             for a in tokens:
                 for b in tokens:
-                    if a != b:
+                    if a != b and (a, b) not in self._fact_pairs:
                         self._combination(tally, (), (a, b))
+        self._fact_pairs |= {(a, b) for a in tokens for b in tokens}
 
     def _relate(
         self, relations: list[_Relation], bits: Map, number: int, value: object, state: int
@@ -334,8 +342,6 @@ class Judge:
         processes = frozenset(p for i, p in enumerate(tables.processes) if mask >> i & 1)
         states = (state,) if relation.by_state else ()
         arguments = (self.fact(fact), *(tables.state(s) for s in states), processes)
-        self._judge(
-            self.tallies[relation.property.name],
-            Violation(property=relation.property, states=states, facts=(fact,), mask=mask),
-            arguments,
-        )
+        tally = self.tallies[relation.property.name]
+        if self._judge(tally, arguments) is False:
+            self._violated(tally, states=states, facts=(fact,), mask=mask)

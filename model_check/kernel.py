@@ -40,6 +40,9 @@ if TYPE_CHECKING:  # numba has no type information; to Python these are function
     def poke(address: int, index: int, value: int) -> None:
         """Write ``value`` to ``address[index]``."""
 
+    def times(a: int, b: int) -> int:
+        """The lowest 63 bits of a product; a plain product must not overflow."""
+
 else:
     compiled = njit(nogil=True, cache=True)
 
@@ -64,9 +67,19 @@ else:
 
         return types.void(types.int64, types.int64, types.int64), generate
 
+    @intrinsic
+    def times(_context, _a, _b):
+        """The lowest 63 bits of a product; a plain product must not overflow."""
+
+        def generate(_, builder, __, arguments):
+            return builder.and_(builder.mul(*arguments), ir.Constant(ir.IntType(64), MOST))
+
+        return types.int64(types.int64, types.int64), generate
+
 
 MISS = -1
 LOW = (1 << 32) - 1
+MOST = (1 << 63) - 1
 
 # The shared block.
 (
@@ -84,9 +97,11 @@ LOW = (1 << 32) - 1
     W_RENAME_TOKEN,  # [token, renaming] -> token
     W_STEPS,  # map (state, message) -> entry in the arena
     W_KEPT,  # map (state, message) -> the message to keep instead + 1, or 0 for none
+    W_IS_PAST,  # map (state, fact) -> can the process no longer clash with it?
+    W_PRESENT,  # map (state, set of facts) -> those with which the process can still clash
     W_ROWS,  # map (state, channel set) -> row in the arena
+    W_ADDED,  # map (row, channel set) -> the row for both sets together
     W_UNIONS,  # map (set, set) -> set
-    W_PRUNED,  # map (state, channel set) -> channel set
     W_RENAMED,  # map (renaming, set) -> set
     W_RENAMED_LEAVES,  # map (renaming, leaf of a process) -> leaf
     W_PAIRS,  # map (left, right) -> node
@@ -103,9 +118,7 @@ LOW = (1 << 32) - 1
     W_QUESTIONS,  # triples (what, state, message)
     W_QUESTION_COUNT,
     W_QUESTION_CAPACITY,
-    W_VISITED,  # open addressing: key + 1
-    W_VISITED_COUNT,
-    W_VISITED_MASK,
+    W_VISITED,  # [shard] -> address of its table, its size, how many keys it has
     W_FORMER_PROCESS,  # [renaming, process] -> the process that is renamed to it
     W_SLOTS,
 ) = range(38)
@@ -115,12 +128,18 @@ LOW = (1 << 32) - 1
     X_OUT,  # records of RECORD + processes words
     X_OUT_COUNT,
     X_OUT_CAPACITY,
-    X_MISSED,  # positions put aside
+    X_MISSED,  # tasks: rows and steps put aside
     X_MISSED_COUNT,
+    X_MISSED_CAPACITY,
+    X_FOUND,  # pairs (key, kind of step) that may be new
+    X_FOUND_COUNT,
+    X_FOUND_CAPACITY,
     X_STEPS,  # enabled steps seen
     X_MOVES,  # state-changing ones among them
     X_FROM,  # vectors: the state expanded, and its successor
     X_TO,
+    X_FROM_ROWS,  # [channel] -> the row of its receiver for it, in the one and in the other
+    X_TO_ROWS,
     X_OLD_LEAVES,  # those of the state expanded
     X_NEW_LEAVES,  # those of the successor
     X_BEST,  # the least renaming of these so far, and one more
@@ -130,11 +149,17 @@ LOW = (1 << 32) - 1
     X_SUMS,
     X_FIRED,  # [kind] -> how many records were dropped
     X_SLOTS,
-) = range(18)
+) = range(24)
 
-ASK_STEP, ASK_KEPT, ASK_LOCAL = range(3)
+ASK_STEP, ASK_KEPT, ASK_LOCAL, ASK_IS_PAST = range(4)
 QUIET, MOVES = range(2)
 """Which steps to expand: those that leave the process as it was, or those that change it."""
+
+FULL, FULL_OF = 17, 20
+"""The share of a shard that may be taken."""
+
+LEVEL_BITS = 15
+"""Bits for the number of tokens of a state."""
 
 LARGEST_SET = 1 << 14
 """A channel, and the facts of a state, have fewer tokens than this."""
@@ -146,9 +171,9 @@ LARGEST_SET = 1 << 14
 @compiled
 def mix(key: int) -> int:
     """A hash of a 64-bit key."""
-    h = key * -7046029254386353131
+    h = times(key, 7046029254386353131)
     h ^= h >> 32
-    h *= -4417276706812531889
+    h = times(h, 4417276706812531889)
     return h ^ (h >> 29)
 
 
@@ -167,8 +192,8 @@ def map_find(m: int, key: int) -> int:
 
 
 @compiled
-def map_put(m: int, key: int, value: int) -> None:
-    """Set the value of ``key``; there must be room."""
+def map_put(m: int, key: int, value: int) -> bool:
+    """Set the value of ``key``; there must be room. Is more than half of the map full now?"""
     mask = peek(m, 0)
     i = mix(key) & mask
     while True:
@@ -178,7 +203,7 @@ def map_put(m: int, key: int, value: int) -> None:
             poke(m, 2 + 2 * i, key + 1)
         if k == 0 or k == key + 1:
             poke(m, 3 + 2 * i, value)
-            return
+            return peek(m, 1) * 2 > mask
         i = (i + 1) & mask
 
 
@@ -207,6 +232,96 @@ def remember(w: int, slot: int, key: int, value: int) -> int:
     return value
 
 
+# --- The visited set: shards of scrambled keys, each ascending, with gaps -----------------------
+# A key is scrambled reversibly, so that equal words are equal keys. Its top bits choose the shard,
+# the others are the word that is stored, plus one. Words stand near the place that is proportional
+# to them and in ascending order: a search ends at the first larger word, a table may have any size,
+# and growing it is one pass from front to back.
+
+SHARDS = 64
+WORD_BITS = 57
+MARGIN = 256
+"""Places at the end of a shard for words that find no place before it."""
+
+
+@compiled
+def scramble(key: int) -> int:
+    """A 63-bit word for a key, another for every other: odd products and shifts can be undone."""
+    h = times(key + 1, 7046029254386353131)
+    h ^= h >> 32
+    h = times(h, 4417276706812531889)
+    return h ^ (h >> 29)
+
+
+@compiled
+def shard_of(h: int) -> int:
+    """The shard of a scrambled key."""
+    return h >> WORD_BITS
+
+
+@compiled
+def place_of(word: int, size: int) -> int:
+    """Where a word would stand in a shard of ``size`` places if it were alone."""
+    return ((word >> (WORD_BITS - 32)) * size) >> 32
+
+
+@compiled
+def is_visited(w: int, key: int) -> bool:
+    """Is a key in the visited set?"""
+    h = scramble(key)
+    shard = peek(w, W_VISITED) + 24 * shard_of(h)
+    table = peek(shard, 0)
+    word = (h & ((1 << WORD_BITS) - 1)) + 1
+    i = place_of(word - 1, peek(shard, 1))
+    while True:
+        at = peek(table, i)
+        if at >= word or at == 0:
+            return at == word
+        i += 1
+
+
+@compiled
+def visit(w: int, key: int) -> int:
+    """Add a key to the visited set: 1 if it was new, 0 if not, ``MISS`` if its shard is full."""
+    h = scramble(key)
+    shard = peek(w, W_VISITED) + 24 * shard_of(h)
+    table = peek(shard, 0)
+    size = peek(shard, 1)
+    word = (h & ((1 << WORD_BITS) - 1)) + 1
+    i = place_of(word - 1, size)
+    at = peek(table, i)
+    while 0 < at < word:
+        i += 1
+        at = peek(table, i)
+    if at == word:
+        return 0
+    count = peek(shard, 2)
+    if count * FULL_OF >= size * FULL or peek(table, size + MARGIN - 2):
+        return MISS
+    poke(shard, 2, count + 1)
+    while word:
+        at = peek(table, i)
+        poke(table, i, word)
+        word = at
+        i += 1
+    return 1
+
+
+@compiled
+def copy_shard(old: int, old_size: int, new: int, size: int) -> bool:
+    """Copy the words of a shard into a new, empty one; False if it overflows."""
+    end = 0
+    for i in range(old_size + MARGIN):
+        word = peek(old, i)
+        if word:
+            end = max(end, place_of(word - 1, size))
+            if end >= size + MARGIN - 2:
+                return False
+            poke(new, end, word)
+            end += 1
+    return True
+
+
 # --- Sets of tokens -----------------------------------------------------------------------------
 
 
@@ -215,7 +330,7 @@ def hash_tokens(at: int, count: int) -> int:
     """A hash of ``count`` words."""
     h = count
     for i in range(count):
-        h = mix(h * 31 + peek(at, i))
+        h = mix(times(h, 31) ^ peek(at, i))
     return h
 
 
@@ -332,14 +447,10 @@ def ask(w: int, what: int, state: int, message: int) -> int:
 
 
 @compiled
-def prune(w: int, x: int, state: int, channel: int, fill: bool) -> int:
+def prune(w: int, x: int, state: int, channel: int) -> int:
     """A channel without what can no longer matter to its receiver in ``state``."""
     if channel == 0 or not peek(w, W_PRUNES):
         return channel
-    key = (state << 32) | channel
-    known = map_find(peek(w, W_PRUNED), key)
-    if known != MISS or not fill:
-        return known
     at = peek(w, W_ARENA) + 8 * peek(peek(w, W_SETS), channel)
     buffer = peek(x, X_BUFFER)
     count = 0
@@ -355,8 +466,58 @@ def prune(w: int, x: int, state: int, channel: int, fill: bool) -> int:
             count += 1
     if not complete:
         return MISS
-    known = intern_set(w, buffer, sort_unique(buffer, count), fill)
-    return remember(w, W_PRUNED, key, known)
+    return intern_set(w, buffer, sort_unique(buffer, count), True)
+
+
+@compiled
+def present(w: int, x: int, state: int, facts: int, fill: bool) -> int:
+    """The facts with which a process in ``state`` can still clash."""
+    key = (state << 32) | facts
+    known = map_find(peek(w, W_PRESENT), key)
+    if known != MISS or not fill:
+        return known
+    at = peek(w, W_ARENA) + 8 * peek(peek(w, W_SETS), facts)
+    buffer = peek(x, X_BUFFER)
+    count = 0
+    complete = True
+    for i in range(peek(at, 0)):
+        fact = peek(at, i + 1)
+        past = map_find(peek(w, W_IS_PAST), (state << 32) | fact)
+        if past == MISS:
+            complete = False
+            ask(w, ASK_IS_PAST, state, fact)
+        elif not past:
+            poke(buffer, count, fact)
+            count += 1
+    if not complete:
+        return MISS
+    return remember(w, W_PRESENT, key, intern_set(w, buffer, count, fill))
+
+
+@compiled
+def forget_facts(w: int, x: int, v: int, fill: bool) -> bool:
+    """Drop the facts with which no process of ``v`` can clash any more; False on a miss.
+
+    Done after a step that records nothing, and before any other: so each fact is judged once with
+    all that it was recorded with.
+    """
+    n = peek(w, W_PROCESSES)
+    last = n + peek(w, W_CHANNELS)
+    facts = peek(v, last)
+    if facts == 0 or not peek(w, W_PRUNES):
+        return True
+    kept = 0
+    for p in range(n):
+        of_process = present(w, x, peek(v, p), facts, fill)
+        if of_process == MISS:
+            return False
+        kept = union(w, x, kept, of_process, fill)
+        if kept == MISS:
+            return False
+        if kept == facts:
+            return True
+    poke(v, last, kept)
+    return True
 
 
 @compiled
@@ -380,11 +541,15 @@ def rename_set(w: int, x: int, renaming: int, a: int, fill: bool) -> int:
 
 # --- Rows: what a process in a state does by itself, or with a channel --------------------------
 # An entry is one step: [state after, kind, bundle]. A bundle is what it adds: [facts, n, then n
-# times (target, messages)]. A row is [moves, quiets, bundle of all quiets, entries...].
+# times (target, messages)]. A row is [moves, quiets, bundle of all quiets, state, channel set, then
+# the entries]; the set is without what cannot matter.
+
+ENTRIES = 5
+"""Where the entries of a row begin."""
 
 
 @compiled
-def add_row(w: int, x: int, state: int, entries: int, count: int, fill: bool) -> int:
+def add_row(w: int, x: int, state: int, channel: int, entries: int, count: int) -> int:
     """Write the row of ``count`` entries; returns its place in the arena."""
     arena = peek(w, W_ARENA)
     processes = peek(w, W_PROCESSES)
@@ -398,17 +563,17 @@ def add_row(w: int, x: int, state: int, entries: int, count: int, fill: bool) ->
         if peek(entry, 0) != state:
             moves += 1
             continue
-        facts = union(w, x, facts, peek(entry, 2), fill)
+        facts = union(w, x, facts, peek(entry, 2), True)
         if facts == MISS:
             return MISS
         for j in range(peek(entry, 3)):
             r = peek(entry, 4 + 2 * j)
-            sent = union(w, x, peek(sums, r), peek(entry, 5 + 2 * j), fill)
+            sent = union(w, x, peek(sums, r), peek(entry, 5 + 2 * j), True)
             if sent == MISS:
                 return MISS
             poke(sums, r, sent)
     bundle = peek(w, W_ARENA_TOP)
-    if bundle + 5 + 2 * processes + count > peek(w, W_ARENA_CAPACITY):
+    if bundle + 2 + 2 * processes + ENTRIES + count > peek(w, W_ARENA_CAPACITY):
         return MISS
     top = bundle + 2
     for r in range(processes):
@@ -422,8 +587,10 @@ def add_row(w: int, x: int, state: int, entries: int, count: int, fill: bool) ->
     poke(arena, row, moves)
     poke(arena, row + 1, count - moves)
     poke(arena, row + 2, bundle)
-    move = row + 3
-    quiet = row + 3 + moves
+    poke(arena, row + 3, state)
+    poke(arena, row + 4, channel)
+    move = row + ENTRIES
+    quiet = move + moves
     for i in range(count):
         entry = peek(entries, i)
         if peek(arena, entry) != state:
@@ -438,13 +605,20 @@ def add_row(w: int, x: int, state: int, entries: int, count: int, fill: bool) ->
 
 @compiled
 def row_of(w: int, x: int, state: int, channel: int, fill: bool) -> int:
-    """The row of a process in ``state`` for the messages of a channel."""
+    """The row of a process in ``state`` for the messages of a channel, pruned."""
     key = (state << 32) | channel
     known = map_find(peek(w, W_ROWS), key)
     if known != MISS or not fill:
         return known
-    at = peek(w, W_ARENA) + 8 * peek(peek(w, W_SETS), channel)
-    count = peek(at, 0) if channel else 0
+    kept = prune(w, x, state, channel)
+    if kept == MISS:
+        return MISS
+    if kept != channel:
+        known = map_find(peek(w, W_ROWS), (state << 32) | kept)
+        if known != MISS:
+            return remember(w, W_ROWS, key, known)
+    at = peek(w, W_ARENA) + 8 * peek(peek(w, W_SETS), kept)
+    count = peek(at, 0) if kept else 0
     entries = peek(x, X_BUFFER) + 8 * LARGEST_SET
     complete = True
     for i in range(count):
@@ -456,7 +630,24 @@ def row_of(w: int, x: int, state: int, channel: int, fill: bool) -> int:
         poke(entries, i, entry)
     if not complete:
         return MISS
-    return remember(w, W_ROWS, key, add_row(w, x, state, entries, count, fill))
+    row = add_row(w, x, state, kept, entries, count)
+    if row != MISS and kept != channel:
+        row = remember(w, W_ROWS, (state << 32) | kept, row)
+    return remember(w, W_ROWS, key, row)
+
+
+@compiled
+def added(w: int, x: int, row: int, messages: int, fill: bool) -> int:
+    """The row of the same process for the same channel after ``messages`` were sent on it."""
+    key = (row << 32) | messages
+    known = map_find(peek(w, W_ADDED), key)
+    if known != MISS or not fill:
+        return known
+    arena = peek(w, W_ARENA)
+    both = union(w, x, peek(arena, row + 4), messages, fill)
+    if both == MISS:
+        return MISS
+    return remember(w, W_ADDED, key, row_of(w, x, peek(arena, row + 3), both, fill))
 
 
 @compiled
@@ -473,42 +664,41 @@ def local_row(w: int, state: int, fill: bool) -> int:
 
 @compiled
 def add_bundle(w: int, x: int, v: int, source: int, bundle: int, fill: bool) -> bool:
-    """Add what a step of ``source`` sends and records; False on a miss."""
+    """Add what a step of ``source`` sends and records to ``v`` and X_TO_ROWS; False on a miss."""
     at = peek(w, W_ARENA) + 8 * bundle
     n = peek(w, W_PROCESSES)
-    last = n + peek(w, W_CHANNELS)
-    facts = union(w, x, peek(v, last), peek(at, 0), fill)
-    if facts == MISS:
-        return False
-    poke(v, last, facts)
-    for j in range(peek(at, 1)):
-        target = peek(at, 2 + 2 * j)
-        sent = prune(w, x, peek(v, target), peek(at, 3 + 2 * j), fill)
-        if sent == MISS:
+    rows = peek(x, X_TO_ROWS)
+    if peek(at, 0):
+        last = n + peek(w, W_CHANNELS)
+        facts = union(w, x, peek(v, last), peek(at, 0), fill)
+        if facts == MISS:
             return False
-        channel = peek(peek(w, W_CHANNEL_OF), source * n + target)
-        old = peek(v, n + channel)
-        new = union(w, x, old, sent, fill)
+        poke(v, last, facts)
+    for j in range(peek(at, 1)):
+        channel = peek(peek(w, W_CHANNEL_OF), source * n + peek(at, 2 + 2 * j))
+        old = peek(rows, channel)
+        new = added(w, x, old, peek(at, 3 + 2 * j), fill)
         if new == MISS:
             return False
         if new != old:
-            poke(v, n + channel, new)
+            poke(rows, channel, new)
             poke(peek(x, X_DIRTY), channel, 1)
     return True
 
 
 @compiled
-def prune_into(w: int, x: int, v: int, p: int, fill: bool) -> bool:
-    """Prune all channels into process ``p``; False on a miss."""
+def receive(w: int, x: int, v: int, p: int, rows: int, fill: bool) -> bool:
+    """Set X_TO_ROWS for the channels into process ``p``, whose messages are those of ``rows``."""
     n = peek(w, W_PROCESSES)
     for q in range(n):
         if q == p:
             continue
         channel = peek(peek(w, W_CHANNEL_OF), q * n + p)
-        kept = prune(w, x, peek(v, p), peek(v, n + channel), fill)
-        if kept == MISS:
+        messages = peek(peek(w, W_ARENA), peek(rows, channel) + 4)
+        row = row_of(w, x, peek(v, p), messages, fill)
+        if row == MISS:
             return False
-        poke(v, n + channel, kept)
+        poke(peek(x, X_TO_ROWS), channel, row)
         poke(peek(x, X_DIRTY), channel, 1)
     return True
 
@@ -516,7 +706,6 @@ def prune_into(w: int, x: int, v: int, p: int, fill: bool) -> bool:
 @compiled
 def settle(w: int, x: int, v: int, fill: bool) -> bool:
     """Take all quiet deliveries on dirty channels until nothing is added; False on a miss."""
-    n = peek(w, W_PROCESSES)
     dirty = peek(x, X_DIRTY)
     changed = True
     while changed:
@@ -525,32 +714,30 @@ def settle(w: int, x: int, v: int, fill: bool) -> bool:
             if not peek(dirty, channel):
                 continue
             poke(dirty, channel, 0)
-            if peek(v, n + channel) == 0:
-                continue
             changed = True
-            target = peek(peek(w, W_TARGET_OF), channel)
-            row = row_of(w, x, peek(v, target), peek(v, n + channel), fill)
-            if row == MISS:
-                return False
-            if not add_bundle(w, x, v, target, peek(peek(w, W_ARENA), row + 2), fill):
+            bundle = peek(peek(w, W_ARENA), peek(peek(x, X_TO_ROWS), channel) + 2)
+            if not add_bundle(w, x, v, peek(peek(w, W_TARGET_OF), channel), bundle, fill):
                 return False
     return True
 
 
 @compiled
 def settle_process(w: int, x: int, v: int, p: int, fill: bool) -> bool:
-    """After a change of process ``p``: prune what it no longer needs and, if saturating, settle."""
-    dirty = peek(x, X_DIRTY)
-    if not prune_into(w, x, v, p, fill):
+    """Take all quiet steps that are new because of a change of process ``p``; False on a miss."""
+    row = local_row(w, peek(v, p), fill)
+    if row == MISS or not add_bundle(w, x, v, p, peek(peek(w, W_ARENA), row + 2), fill):
         return False
-    if peek(w, W_SATURATES):
-        row = local_row(w, peek(v, p), fill)
-        if row == MISS or not add_bundle(w, x, v, p, peek(peek(w, W_ARENA), row + 2), fill):
-            return False
-        return settle(w, x, v, fill)
+    return settle(w, x, v, fill)
+
+
+@compiled
+def contents(w: int, x: int, v: int) -> None:
+    """Set the channels of ``v`` to those of X_TO_ROWS; none is dirty any more."""
+    n = peek(w, W_PROCESSES)
     for channel in range(peek(w, W_CHANNELS)):
-        poke(dirty, channel, 0)
-    return True
+        poke(peek(x, X_DIRTY), channel, 0)
+        row = peek(peek(x, X_TO_ROWS), channel)
+        poke(v, n + channel, peek(peek(w, W_ARENA), row + 4))
 
 
 @compiled
@@ -799,79 +986,134 @@ def emit(w: int, x: int, kind: int, parent: int, fill: bool) -> bool:
 
 
 @compiled
-def enter(w: int, x: int, fill: bool) -> bool:
-    """Emit the vector in X_TO, settled and made canonical: an initial state, or one to be found."""
-    v = peek(x, X_TO)
-    for p in range(peek(w, W_PROCESSES)):
-        if not settle_process(w, x, v, p, fill):
+def find_rows(w: int, x: int, v: int, rows: int, fill: bool) -> bool:
+    """Set ``rows`` to those of the channels of ``v``; False on a miss."""
+    n = peek(w, W_PROCESSES)
+    for channel in range(peek(w, W_CHANNELS)):
+        state = peek(v, peek(peek(w, W_TARGET_OF), channel))
+        row = row_of(w, x, state, peek(v, n + channel), fill)
+        if row == MISS:
             return False
-    for p in range(peek(w, W_PROCESSES)):
-        poke(peek(x, X_FROM), p, MISS)  # there is no state to compare with
-    return emit(w, x, 0, 0, fill)
-
-
-@compiled
-def expand_process(w: int, x: int, p: int, row: int, which: int, parent: int, fill: bool) -> bool:
-    """Emit the successors of the state in X_FROM by the entries of one row of process ``p``."""
-    arena = peek(w, W_ARENA)
-    u = peek(x, X_FROM)
-    v = peek(x, X_TO)
-    width = peek(w, W_PROCESSES) + peek(w, W_CHANNELS) + 1
-    moves = peek(arena, row)
-    first = 0 if which == MOVES else moves
-    count = moves if which == MOVES else peek(arena, row + 1)
-    for i in range(count):
-        entry = peek(arena, row + 3 + first + i)
-        copy_words(u, v, width)
-        poke(v, p, peek(arena, entry))
-        if not add_bundle(w, x, v, p, entry + 2, fill):
-            return False
-        if which == MOVES:
-            if not settle_process(w, x, v, p, fill):
-                return False
-        elif compare_words(u, v, width) == 0:
-            continue
-        if not emit(w, x, peek(arena, entry + 1), parent, fill):
-            return False
+        poke(rows, channel, row)
     return True
 
 
 @compiled
-def expand_state(w: int, x: int, which: int, parent: int, fill: bool) -> bool:
-    """Emit all successors of the state in X_FROM; False on a miss."""
+def enter(w: int, x: int, before: int, fill: bool) -> bool:
+    """Emit the vector in X_TO, settled and made canonical: an initial state, or one to be found.
+
+    ``before`` is the set of facts that was there before its last step.
+    """
+    v = peek(x, X_TO)
+    last = peek(w, W_PROCESSES) + peek(w, W_CHANNELS)
+    if not find_rows(w, x, v, peek(x, X_TO_ROWS), fill):
+        return False
+    for p in range(peek(w, W_PROCESSES)):
+        poke(peek(x, X_FROM), p, MISS)  # there is no state to compare with
+    if peek(w, W_SATURATES):
+        for channel in range(peek(w, W_CHANNELS)):
+            poke(peek(x, X_DIRTY), channel, 1)
+        for p in range(peek(w, W_PROCESSES)):
+            if not settle_process(w, x, v, p, fill):
+                return False
+    contents(w, x, v)
+    if peek(v, last) == before and not forget_facts(w, x, v, fill):
+        return False
+    return emit(w, x, 0, 0, fill)
+
+
+@compiled
+def put_aside(x: int, position: int, p: int, q: int, entry: int) -> None:
+    """Note a step that missed something, or if ``entry`` is ``MISS`` a whole row."""
+    missed = peek(x, X_MISSED_COUNT)
+    poke(peek(x, X_MISSED), missed, position << 40 | p << 34 | q << 28 | (entry + 1))
+    poke(x, X_MISSED_COUNT, missed + 1)
+
+
+@compiled
+def take(w: int, x: int, p: int, entry: int, fill: bool) -> bool:
+    """Set X_TO to what one step of process ``p`` makes of the state in X_FROM; False on a miss."""
+    u = peek(x, X_FROM)
+    v = peek(x, X_TO)
+    rows = peek(x, X_FROM_ROWS)
+    n = peek(w, W_PROCESSES)
+    channels = peek(w, W_CHANNELS)
+    last = n + channels
+    copy_words(u, v, n)
+    poke(v, last, peek(u, last))
+    copy_words(rows, peek(x, X_TO_ROWS), channels)
+    after = peek(peek(w, W_ARENA), entry)
+    moves = peek(u, p) != after
+    poke(v, p, after)
+    if moves and not receive(w, x, v, p, rows, fill):
+        return False
+    if not add_bundle(w, x, v, p, entry + 2, fill):
+        return False
+    if moves and peek(w, W_SATURATES) and not settle_process(w, x, v, p, fill):
+        return False
+    return not moves or peek(v, last) != peek(u, last) or forget_facts(w, x, v, fill)
+
+
+@compiled
+def expand_entry(w: int, x: int, p: int, entry: int, parent: int, fill: bool) -> bool:
+    """Emit the successor of the state in X_FROM by one step of process ``p``; False on a miss."""
+    n = peek(w, W_PROCESSES)
+    done = take(w, x, p, entry, fill)
+    contents(w, x, peek(x, X_TO))
+    if not done:
+        return False
+    if compare_words(peek(x, X_FROM), peek(x, X_TO), n + peek(w, W_CHANNELS) + 1) == 0:
+        return True  # a quiet step that adds nothing
+    return emit(w, x, peek(peek(w, W_ARENA), entry + 1), parent, fill)
+
+
+@compiled
+def row_for(w: int, x: int, p: int, q: int, fill: bool) -> int:
+    """The row of process ``p`` of X_FROM for the channel from ``q``, or for its own actions."""
+    n = peek(w, W_PROCESSES)
+    if q == p:
+        return local_row(w, peek(peek(x, X_FROM), p), fill)
+    return peek(peek(x, X_FROM_ROWS), peek(peek(w, W_CHANNEL_OF), q * n + p))
+
+
+@compiled
+def expand_row(w: int, x: int, p: int, q: int, which: int, parent: int, fill: bool) -> None:
+    """Emit the successors of the state in X_FROM by the steps of one row of process ``p``."""
+    row = row_for(w, x, p, q, fill)
+    if row == MISS:
+        put_aside(x, parent, p, q, MISS)
+        return
+    arena = peek(w, W_ARENA)
+    moves = peek(arena, row)
+    quiets = peek(arena, row + 1)
+    poke(x, X_STEPS, peek(x, X_STEPS) + moves + quiets)
+    poke(x, X_MOVES, peek(x, X_MOVES) + moves)
+    first = row + ENTRIES if which == MOVES else row + ENTRIES + moves
+    for i in range(first, first + (moves if which == MOVES else quiets)):
+        if not expand_entry(w, x, p, peek(arena, i), parent, fill):
+            put_aside(x, parent, p, q, i - row)
+
+
+@compiled
+def expand_state(w: int, x: int, key: int, which: int, parent: int, fill: bool) -> None:
+    """Emit all successors of a state."""
     n = peek(w, W_PROCESSES)
     u = peek(x, X_FROM)
-    arena = peek(w, W_ARENA)
-    for channel in range(peek(w, W_CHANNELS)):
-        poke(peek(x, X_DIRTY), channel, 0)
-    steps = 0
-    moves = 0
-    complete = True
+    unfold(w, key, u, peek(x, X_OLD_LEAVES))
+    known = find_rows(w, x, u, peek(x, X_FROM_ROWS), fill)
+    if not known or (which == MOVES and not forget_facts(w, x, u, fill)):
+        put_aside(x, parent, n, n, MISS)
+        return
     for p in range(n):
         for q in range(n):
-            if q == p:
-                row = local_row(w, peek(u, p), fill)
-            else:
-                channel = peek(peek(w, W_CHANNEL_OF), q * n + p)
-                if peek(u, n + channel) == 0:
-                    continue
-                row = row_of(w, x, peek(u, p), peek(u, n + channel), fill)
-            if row == MISS:
-                complete = False
-            else:
-                steps += peek(arena, row) + peek(arena, row + 1)
-                moves += peek(arena, row)
-                if not expand_process(w, x, p, row, which, parent, fill):
-                    complete = False
-            if not complete and not fill:
-                return False
-            if not complete:
-                for channel in range(peek(w, W_CHANNELS)):
-                    poke(peek(x, X_DIRTY), channel, 0)
-    if complete:
-        poke(x, X_STEPS, peek(x, X_STEPS) + steps)
-        poke(x, X_MOVES, peek(x, X_MOVES) + moves)
-    return complete
+            expand_row(w, x, p, q, which, parent, fill)
+
+
+@compiled
+def has_output_room(x: int, room: int) -> bool:
+    """Do ``room`` more records fit, and as many tasks?"""
+    records = peek(x, X_OUT_COUNT) + room <= peek(x, X_OUT_CAPACITY)
+    return records and peek(x, X_MISSED_COUNT) + room <= peek(x, X_MISSED_CAPACITY)
 
 
 @compiled
@@ -880,108 +1122,220 @@ def expand(
 ) -> int:
     """Expand the states ``keys[first:end]``; returns where it stopped.
 
-    A state that misses something, a place in a table included, is noted in X_MISSED and leaves no
-    records. Stops early when fewer than ``room`` records fit.
+    Steps that miss something, a place in a table included, are noted in X_MISSED. Stops early when
+    fewer than ``room`` records fit.
     """
     for i in range(first, end):
-        if peek(x, X_OUT_COUNT) + room > peek(x, X_OUT_CAPACITY):
+        if not has_output_room(x, room):
             return i
-        before = peek(x, X_OUT_COUNT)
-        unfold(w, peek(keys, i), peek(x, X_FROM), peek(x, X_OLD_LEAVES))
-        if not expand_state(w, x, which, i, fill):
-            poke(x, X_OUT_COUNT, before)
-            missed = peek(x, X_MISSED_COUNT)
-            poke(peek(x, X_MISSED), missed, i)
-            poke(x, X_MISSED_COUNT, missed + 1)
+        expand_state(w, x, peek(keys, i), which, i, fill)
     return end
 
 
 @compiled
-def visit(w: int, key: int) -> bool:
-    """Add a key to the visited set; was it new?"""
-    table = peek(w, W_VISITED)
-    mask = peek(w, W_VISITED_MASK)
-    i = mix(key) & mask
-    while True:
-        k = peek(table, i)
-        if k == key + 1:
-            return False
-        if k == 0:
-            poke(table, i, key + 1)
-            poke(w, W_VISITED_COUNT, peek(w, W_VISITED_COUNT) + 1)
-            return True
-        i = (i + 1) & mask
+def redo(w: int, x: int, keys: int, tasks: int, first: int, end: int, which: int, room: int) -> int:
+    """Do the ``tasks[first:end]`` that were put aside, filling the tables; as ``expand``."""
+    n = peek(w, W_PROCESSES)
+    position = MISS
+    for i in range(first, end):
+        if not has_output_room(x, room):
+            return i
+        task = peek(tasks, i)
+        p = (task >> 34) & 63
+        q = (task >> 28) & 63
+        entry = (task & ((1 << 28) - 1)) - 1
+        if p == n:
+            expand_state(w, x, peek(keys, task >> 40), which, task >> 40, True)
+            continue
+        if task >> 40 != position:
+            position = task >> 40
+            unfold(w, peek(keys, position), peek(x, X_FROM), peek(x, X_OLD_LEAVES))
+            find_rows(w, x, peek(x, X_FROM), peek(x, X_FROM_ROWS), True)
+            if which == MOVES:
+                forget_facts(w, x, peek(x, X_FROM), True)
+        if entry == MISS:
+            expand_row(w, x, p, q, which, position, True)
+            continue
+        at = peek(peek(w, W_ARENA), row_for(w, x, p, q, True) + entry)
+        if not expand_entry(w, x, p, at, position, True):
+            put_aside(x, position, p, q, entry)
+    return end
 
 
 @compiled
-def revisit(old: int, old_mask: int, w: int) -> None:
-    """Copy a visited set into the new, larger one of ``w``, whose count must be 0."""
-    for i in range(old_mask + 1):
-        k = peek(old, i)
-        if k:
-            visit(w, k - 1)
+def sift(w: int, x: int) -> None:
+    """Sort the records of a worker by what is known of their states; reads the tables only.
 
-
-@compiled
-def is_visited(w: int, key: int) -> bool:
-    """Is a key in the visited set?"""
-    table = peek(w, W_VISITED)
-    mask = peek(w, W_VISITED_MASK)
-    i = mix(key) & mask
-    while True:
-        k = peek(table, i)
-        if k == key + 1:
-            return True
-        if k == 0:
-            return False
-        i = (i + 1) & mask
-
-
-@compiled
-def drop_visited(w: int, x: int) -> None:
-    """Drop the records of states that were visited before; reads the tables only.
-
-    A loop of its own, so that the processor can wait for many places in memory at once.
+    States that were visited are dropped, others go to X_FOUND; records of states that have no key
+    yet stay. A loop of its own, so that the processor can wait for many places in memory at once.
     """
     n = peek(w, W_PROCESSES)
     size = n + 3
     out = peek(x, X_OUT)
     leaves = peek(x, X_NEW_LEAVES)
     fired = peek(x, X_FIRED)
+    found = peek(x, X_FOUND) + 16 * peek(x, X_FOUND_COUNT)
     kept = out
     for i in range(peek(x, X_OUT_COUNT)):
         at = out + 8 * i * size
         copy_words(at, leaves, n + 1)
         key = fold(w, leaves, n + 1, False)
-        if key != MISS and is_visited(w, key):
-            kind = peek(at, n + 1)
-            poke(fired, kind, peek(fired, kind) + 1)
+        kind = peek(at, n + 1)
+        if key == MISS:
+            if kept != at:
+                copy_words(at, kept, size)
+            kept += 8 * size
             continue
-        if kept != at:
-            copy_words(at, kept, size)
-        kept += 8 * size
+        poke(fired, kind, peek(fired, kind) + 1)
+        if not is_visited(w, key):
+            poke(found, 0, key)
+            poke(found, 1, kind)
+            found += 16
     poke(x, X_OUT_COUNT, (kept - out) // (8 * size))
+    poke(x, X_FOUND_COUNT, (found - peek(x, X_FOUND)) // 16)
 
 
 @compiled
-def insert(w: int, x: int, news: int, fired: int, fresh: int) -> int:
-    """Visit all records of a worker; new keys go to ``news``; returns how many.
-
-    ``fired`` counts the steps, ``fresh`` those that led to a new state, by kind.
-    """
+def fold_records(w: int, x: int) -> None:
+    """Give the states of all records of a worker keys, and move them to X_FOUND."""
     n = peek(w, W_PROCESSES)
-    out = peek(x, X_OUT)
-    count = 0
+    fired = peek(x, X_FIRED)
+    found = peek(x, X_FOUND) + 16 * peek(x, X_FOUND_COUNT)
     for i in range(peek(x, X_OUT_COUNT)):
-        at = out + 8 * i * (n + 3)
+        at = peek(x, X_OUT) + 8 * i * (n + 3)
         kind = peek(at, n + 1)
         poke(fired, kind, peek(fired, kind) + 1)
-        key = fold(w, at, n + 1, True)
-        if visit(w, key):
+        poke(found, 0, fold(w, at, n + 1, True))
+        poke(found, 1, kind)
+        found += 16
+    poke(x, X_FOUND_COUNT, peek(x, X_FOUND_COUNT) + peek(x, X_OUT_COUNT))
+    poke(x, X_OUT_COUNT, 0)
+
+
+@compiled
+def visit_found(
+    w: int, found: int, first: int, end: int, me: int, workers: int, news: int, fresh: int
+) -> int:
+    """Visit those keys among ``found[first:end]`` whose shard the worker ``me`` owns.
+
+    ``news`` is [count, keys...]; ``fresh`` counts the new ones by kind. Returns where it stopped
+    for want of room in a shard.
+    """
+    count = peek(news, 0)
+    for i in range(first, end):
+        key = peek(found, 2 * i)
+        if shard_of(scramble(key)) % workers != me:
+            continue
+        new = visit(w, key)
+        if new == MISS:
+            end = i
+            break
+        if new:
+            kind = peek(found, 2 * i + 1)
             poke(fresh, kind, peek(fresh, kind) + 1)
-            poke(news, count, key)
             count += 1
-    return count
+            poke(news, count, key)
+    poke(news, 0, count)
+    return end
+
+
+# --- States whose messages and facts are among those of another with the same process states -----
+
+
+@compiled
+def sign(w: int, x: int, keys: int, first: int, end: int, signs: int, order: int) -> None:
+    """Sign the states ``keys[first:end]``: two words of bits for their tokens.
+
+    ``order`` gets a word that groups states with the same process states, most tokens first.
+    """
+    n = peek(w, W_PROCESSES)
+    width = n + peek(w, W_CHANNELS) + 1
+    v = peek(x, X_FROM)
+    for i in range(first, end):
+        unfold(w, peek(keys, i), v, peek(x, X_OLD_LEAVES))
+        even = 0
+        odd = 0
+        count = 0
+        for j in range(n, width):
+            if peek(v, j) == 0:
+                continue
+            at = peek(w, W_ARENA) + 8 * peek(peek(w, W_SETS), peek(v, j))
+            count += peek(at, 0)
+            for token in range(1, peek(at, 0) + 1):
+                bit = 1 << ((peek(at, token) >> 1) & 63)
+                if peek(at, token) & 1:
+                    odd |= bit
+                else:
+                    even |= bit
+        poke(signs, 2 * i, even)
+        poke(signs, 2 * i + 1, odd)
+        group = hash_tokens(v, n) & ((1 << 48) - 1)
+        poke(order, i, (group << LEVEL_BITS) | max(0, (1 << LEVEL_BITS) - 1 - count))
+
+
+@compiled
+def is_subset(w: int, a: int, b: int) -> bool:
+    """Is the set ``a`` contained in the set ``b``?"""
+    if a == b or a == 0:
+        return True
+    sets = peek(w, W_SETS)
+    left = peek(w, W_ARENA) + 8 * peek(sets, a)
+    right = peek(w, W_ARENA) + 8 * peek(sets, b)
+    more = peek(right, 0) - peek(left, 0)
+    j = 1
+    for i in range(1, peek(left, 0) + 1):
+        while more >= 0 and peek(right, j) < peek(left, i):
+            j += 1
+            more -= 1
+        if more < 0 or peek(right, j) != peek(left, i):
+            return False
+        j += 1
+    return True
+
+
+@compiled
+def is_dominated(w: int, u: int, v: int) -> bool:
+    """Have ``u`` and ``v`` the same process states, and is all that is in ``u`` also in ``v``?"""
+    n = peek(w, W_PROCESSES)
+    dominated = compare_words(u, v, n) == 0
+    i = n
+    while dominated and i < n + peek(w, W_CHANNELS) + 1:
+        dominated = is_subset(w, peek(u, i), peek(v, i))
+        i += 1
+    return dominated
+
+
+@compiled
+def mark_dominated(
+    w: int, x: int, keys: int, signs: int, order: int, ranks: int, first: int, end: int, marks: int
+) -> None:
+    """Mark in ``marks`` the states of ``ranks[first:end]`` that another of them dominates.
+
+    ``ranks`` lists states in the order of ``order``, no group torn apart. Only states that are not
+    marked need to be compared with: being dominated is transitive.
+    """
+    start = first
+    leaves = peek(x, X_OLD_LEAVES)
+    for i in range(first, end):
+        a = peek(ranks, i)
+        if peek(order, peek(ranks, start)) >> LEVEL_BITS != peek(order, a) >> LEVEL_BITS:
+            start = i
+        unfolded = False
+        for j in range(start, i):
+            b = peek(ranks, j)
+            if (
+                peek(signs, 2 * a) & ~peek(signs, 2 * b)
+                or peek(signs, 2 * a + 1) & ~peek(signs, 2 * b + 1)
+                or peek(marks, b)
+            ):
+                continue
+            if not unfolded:
+                unfold(w, peek(keys, a), peek(x, X_FROM), leaves)
+                unfolded = True
+            unfold(w, peek(keys, b), peek(x, X_TO), leaves)
+            if is_dominated(w, peek(x, X_FROM), peek(x, X_TO)):
+                poke(marks, a, 1)
+                break
 
 
 @compiled

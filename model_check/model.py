@@ -189,6 +189,13 @@ class Model(ABC, Generic[State, Message, Action, Fact]):
         """One message for all from ``source`` that the process can no longer tell apart."""
         return message
 
+    def is_past(self, process: int, state: State, fact: Fact) -> bool:
+        """Can the process never again do anything that violates a property with the fact?
+
+        Nothing that it ever records, and no state that it ever has, clashes with it.
+        """
+        return False
+
     # How to speak of it.
 
     def kinds(self) -> Sequence[str]:

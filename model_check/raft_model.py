@@ -40,7 +40,7 @@ from spec.invariants import PROPERTIES, WITNESSES, Claim
 from spec.log import last_index
 from spec.messages import Message
 from spec.raft import PAPER, SERVER, Options, step
-from spec.relevance import is_obsolete, representative
+from spec.relevance import is_obsolete, is_past, representative
 from spec.state import Command, Configuration, Entry, IndexOf, Leader, Log, NoOp, Server, ServerId
 
 PROFILES = {"paper": PAPER, "server": SERVER}
@@ -84,6 +84,7 @@ class RaftModel(Model[Server, Message, Event, Fact]):
         self.bounds = bounds
         self.profile = profile
         self.options = PROFILES[profile]
+        self._options_when_full = replace(self.options, no_op=False)
         self.rules = rules
         self.processes = tuple(range(1, bounds.servers + 1))
 
@@ -112,7 +113,7 @@ class RaftModel(Model[Server, Message, Event, Fact]):
         """An event of the server's own."""
         # The bound refuses the no-op of a leader whose log is full, not its election.
         full = last_index(state.log) >= self.bounds.log_length
-        options = replace(self.options, no_op=False) if full else self.options
+        options = self._options_when_full if full else self.options
         after, effects = self.rules(options, state, action)
         return Outcome(
             state=after,
@@ -196,6 +197,10 @@ class RaftModel(Model[Server, Message, Event, Fact]):
     def representative(self, process: int, state: Server, source: int, message: Message) -> Message:
         """As ``spec.relevance`` claims."""
         return representative(state, ServerId(source), message)
+
+    def is_past(self, process: int, state: Server, fact: Fact) -> bool:
+        """As ``spec.relevance`` claims."""
+        return is_past(state, fact)
 
     def kinds(self) -> Sequence[str]:
         """Every event and every message."""

@@ -87,10 +87,21 @@ class _World:
     states: list[Any]
     sent: dict[tuple[int, int, Any], int] = field(default_factory=dict)
     facts: dict[Any, int] = field(default_factory=dict)
+    present: frozenset[Any] = frozenset()
+    """The facts that the search has not forgotten."""
+    before: frozenset[Any] = frozenset()
+    """Those of them that were there before the last step that changed a state."""
     steps: list[TraceStep] = field(default_factory=list)
 
     def copy(self) -> _World:
-        return _World(list(self.states), dict(self.sent), dict(self.facts), list(self.steps))
+        return _World(
+            list(self.states),
+            dict(self.sent),
+            dict(self.facts),
+            self.present,
+            self.before,
+            list(self.steps),
+        )
 
     def take(self, model: Model[Any, Any, Any, Any], step: TraceStep, *, with_facts: bool) -> bool:
         """Take a step; did it do anything?"""
@@ -163,7 +174,7 @@ class Retracer:
         keys = np.ascontiguousarray(search.keys(generation))
         first = 0
         while first < len(keys):
-            worker.reserve(max(4 * search.room(), 1 << 16))
+            worker.reserve(search.room())
             end = min(first + (1 << 14), len(keys))
             first = search.expand_span(worker, keys, (first, end), which, fill=False)
             worker.take_missed()
@@ -196,7 +207,7 @@ class Retracer:
             if step.outcome is None or step.moves != by_move:
                 continue
             after = world.copy()
-            if not after.take(self.model, step, with_facts=self.with_facts):
+            if not self._take(after, step):
                 continue
             numbers = tuple(self.tables.known_state(p, s) for p, s in enumerate(after.states))
             if numbers in images and self._key(after) == key:
@@ -222,8 +233,29 @@ class Retracer:
             channels.setdefault(tables.channels.index((q, p)), []).append(token)
         for channel, tokens in channels.items():
             vector[n + channel] = tables.set_id(tokens)
-        vector[-1] = tables.set_id([tables.fact_id(fact) for fact in world.facts])
-        return self.search.key_of(vector, visit=False)
+        vector[-1] = tables.set_id([tables.fact_id(fact) for fact in world.present])
+        before = tables.set_id([tables.fact_id(fact) for fact in world.before])
+        return self.search.key_of(vector, before=before, visit=False)
+
+    def _take(self, world: _World, step: TraceStep) -> bool:
+        """Take a step in the plain system, forgetting the facts that the search forgets."""
+        if step.moves:
+            self._forget(world)
+            world.before = world.present
+        changed = world.take(self.model, step, with_facts=self.with_facts)
+        if step.outcome is not None and self.with_facts:
+            world.present |= frozenset(step.outcome.facts)
+        return changed
+
+    def _forget(self, world: _World) -> None:
+        """Forget the facts with which no process can clash any more, as the search does."""
+        by_process = list(zip(self.model.processes, world.states, strict=True))
+        if self.search.reductions.obsolete:
+            world.present = frozenset(
+                fact
+                for fact in world.present
+                if not all(self.model.is_past(p, state, fact) for p, state in by_process)
+            )
 
     def _settle(self, world: _World) -> None:
         """Take quiet steps until nothing is added, if the search did so."""
@@ -233,9 +265,11 @@ class Retracer:
             for step in self._enabled(world):
                 if step.outcome is None or step.moves:
                     continue
-                changed |= world.take(self.model, step, with_facts=self.with_facts)
+                changed |= self._take(world, step)
                 if not self._adds(world, step):
                     world.steps.pop()
+        if world.present == world.before:
+            self._forget(world)
 
     def _adds(self, world: _World, step: TraceStep) -> bool:
         """Did the step just taken add anything that was not there before?"""

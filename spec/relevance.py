@@ -1,13 +1,14 @@
-"""Which messages can still matter to their receiver: the checker may forget the others.
+"""Which messages and facts can still matter: the checker may forget the others.
 
-Both functions are claims about ``spec.raft``, verified by the checker in every run that uses them
-on every transition and every message it meets; a server never calls them.
+All functions here are claims about ``spec.raft``, verified by the checker in every run that uses
+them on every transition, message and fact it meets; a server never calls them.
 """
 
 from __future__ import annotations
 
 from typing import assert_never
 
+from spec.cluster import Committed, Elected, Fact
 from spec.messages import (
     AppendEntries,
     AppendEntriesMismatch,
@@ -68,3 +69,19 @@ def representative(server: Server, source: ServerId, message: Message) -> Messag
             )
         case _:
             return message
+
+
+def is_past(server: Server, fact: Fact) -> bool:
+    """Will nothing that ``server`` ever does contradict ``fact``?
+
+    Only another leader of the same term contradicts an election (§5.2), or a commit in an earlier
+    one (§5.4); a server beyond the term, or in it and no candidate, becomes neither.
+    """
+    match fact:
+        case Elected(term=term):
+            candidate = isinstance(server.role, Candidate)
+            return term < server.current_term or (term == server.current_term and not candidate)
+        case Committed():
+            return False  # any log, and any later leader, may lack the entry
+        case _:
+            assert_never(fact)

@@ -13,10 +13,10 @@ from model_check.explore import Search
 from model_check.raft_model import Bounds, RaftModel
 from model_check.tables import Reductions
 
-PLAIN = Reductions(saturation=False, obsolete=False, symmetry=False)
+PLAIN = Reductions(saturation=False, obsolete=False, symmetry=False, domination=False)
 ALL_REDUCTIONS = [
-    Reductions(saturation=a, obsolete=b, symmetry=c)
-    for a, b, c in itertools.product((False, True), repeat=3)
+    Reductions(saturation=a, obsolete=b, symmetry=c, domination=d)
+    for a, b, c, d in itertools.product((False, True), repeat=4)
 ]
 
 
@@ -55,13 +55,16 @@ class Seen:
         self.with_fact: set[Any] = set()
         self.fact_pairs: set[Any] = set()
         for row in distinct(rows[:, [*range(n), -1]]):
-            states, facts = row[:n], self.tables.tokens_of(row[n])
+            states = row[:n]
+            facts = [f for f in self.tables.tokens_of(row[n]) if not self.is_past(states, f)]
             self.server_tuples.add(self._least(states, ()))
             self.with_fact |= {self._least(states, (f,)) for f in facts}
-        for number in np.unique(rows[:, -1]).tolist():
-            facts = self.tables.tokens_of(number)
             self.fact_pairs |= {self._least((), pair) for pair in itertools.combinations(facts, 2)}
         self.deliveries = set(self._deliveries(rows))
+
+    def is_past(self, states: list[int], fact: int) -> bool:
+        """Can nobody clash with the fact any more?"""
+        return all(self.tables.is_past(state, fact) for state in states)
 
     def _deliveries(self, rows: np.ndarray[Any, Any]) -> Iterable[Any]:
         """(Server state, class of a message that can be delivered to it and still matters)."""
@@ -70,7 +73,7 @@ class Seen:
         for i, (_, target) in enumerate(self.tables.channels):
             for state, channel in distinct(rows[:, [target, n + i]]):
                 for token in self.tables.tokens_of(channel):
-                    kept = self.tables.keep_quietly(state, token)
+                    kept = self.tables.kept_for(state, token)
                     if kept >= 0 and (state, kept) not in seen:
                         seen.add((state, kept))
                         yield self._least((state,), (kept,))
@@ -106,7 +109,7 @@ def successors(search: Search, key: int) -> set[int]:
     worker = search.workers[0]
     keys = np.array([key], np.int64)
     while True:
-        worker.reserve(max(4 * search.room(), 1 << 12))
+        worker.reserve(search.room())
         search.expand_span(worker, keys, (0, 1), k.MOVES, fill=True)
         missed = worker.take_missed()
         records = worker.records()[:, : len(search.tables.processes) + 1].copy()
