@@ -21,7 +21,8 @@ from model_check.check import (
     EXIT_VIOLATED,
     check,
 )
-from model_check.explore import Limits
+from model_check.checkpoint import CheckpointError
+from model_check.explore import Checkpoints, Limits
 from model_check.model import Model, ModelError
 from model_check.mutant_table import catalogue, run_all
 from model_check.raft_model import PROFILES, Bounds, RaftModel, Step
@@ -170,6 +171,12 @@ def _parser() -> argparse.ArgumentParser:
     how.add_argument("--max-states", type=_whole(1), metavar="N", help="stop at this many states")
     how.add_argument("--max-seconds", type=_seconds, metavar="S", help="stop after this time")
     how.add_argument("--max-memory", type=_memory, metavar="SIZE", help="stop at e.g. 4G")
+    how.add_argument(
+        "--checkpoint",
+        metavar="DIR",
+        help="keep there, from time to time and when stopped, what is needed to go on later",
+    )
+    how.add_argument("--resume", metavar="DIR", help="go on from the checkpoint in DIR")
     _add_subject(parser)
     known = parser.add_argument_group("known bugs")
     known.add_argument("--list-mutants", action="store_true", help="list them")
@@ -246,7 +253,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if given[:1] == ["simulate"]:
             return _simulate(_simulate_parser().parse_args(given[1:]))
         return _run(_parser().parse_args(given))
-    except (UsageError, ModelError) as error:
+    except (UsageError, ModelError, CheckpointError) as error:
         print(f"model_check: {error}", file=sys.stderr)
         return EXIT_USAGE
     except CheckerFault as error:
@@ -300,6 +307,7 @@ def _run(options: argparse.Namespace) -> int:
         ),
         only=options.property,
         with_facts=not options.no_facts,
+        checkpoints=_checkpoints(options),
         report=(lambda _: None) if options.quiet else progress,
     )
     progress.close()
@@ -311,6 +319,13 @@ def _run(options: argparse.Namespace) -> int:
         text = tell(result.trace) + "\n" if result.trace else "no counterexample\n"
         Path(options.trace).write_text(text, encoding="utf-8")
     return result.exit_code
+
+
+def _checkpoints(options: argparse.Namespace) -> Checkpoints | None:
+    if options.resume and options.checkpoint not in (None, options.resume):
+        raise UsageError("--resume goes on in its directory: leave --checkpoint out")
+    given = options.resume or options.checkpoint
+    return Checkpoints(directory=Path(given), resume=bool(options.resume)) if given else None
 
 
 def _cores() -> int:

@@ -12,7 +12,14 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from model_check.explore import Exploration, Limits, Progress, Search, peak_memory_bytes
+from model_check.explore import (
+    Checkpoints,
+    Exploration,
+    Limits,
+    Progress,
+    Search,
+    peak_memory_bytes,
+)
 from model_check.judge import Tally
 from model_check.model import Model, Witness
 from model_check.tables import Reductions, SideConditionFailure
@@ -113,6 +120,7 @@ def check(
     limits: Limits = Limits(),
     only: Iterable[str] = (),
     with_facts: bool = True,
+    checkpoints: Checkpoints | None = None,
     report: Callable[[Progress], None] = lambda _: None,
 ) -> Result:
     """Explore all behaviours of a model, breadth first.
@@ -132,6 +140,7 @@ def check(
             limits=limits,
             only=named,
             with_facts=with_facts,
+            checkpoints=checkpoints,
             report=report,
         )
         found = search.run()
@@ -147,6 +156,7 @@ def check(
         if failure is None:
             break
         refuted.append(_refuted(search, failure))
+        checkpoints = None  # a checkpoint is of the run that was asked for
         reductions = reductions.without(failure.reduction)
     return _result(search, found, tuple(refuted), trace, time.monotonic() - started)
 

@@ -15,18 +15,25 @@ from __future__ import annotations
 
 import itertools
 import resource
+import signal
 import sys
 import tempfile
+import threading
 import time
 import weakref
+import zlib
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from types import FrameType
+from typing import Any, BinaryIO
 
 import numpy as np
 
 from model_check import kernel as k
+from model_check.checkpoint import CheckpointError, Directory, Saved
+from model_check.estimate import states_to_come
 from model_check.judge import Judge, Tally, Violation
 from model_check.model import Model, ModelError
 from model_check.side_conditions import RelevanceCheck
@@ -47,6 +54,17 @@ class Limits:
     memory_bytes: int | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checkpoints:
+    """Where a search keeps what it needs to go on after it was stopped or killed."""
+
+    directory: Path
+    resume: bool = False
+    """Go on from the checkpoint that is there, instead of beginning one."""
+    interval_s: float = 30.0
+    """At least this long between two; more if making one takes more than a twentieth of it."""
+
+
 class LimitReached(Exception):
     """The search stopped before its end; the message names the limit."""
 
@@ -60,6 +78,9 @@ class Progress:
     transitions: int = 0
     queue: int = 0
     seconds: float = 0.0
+    doing: str = "exploring"
+    seconds_left: float | None = None
+    """An estimate, if there is one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,9 +200,13 @@ class Search:
         limits: Limits = Limits(),
         only: Iterable[str] = (),
         with_facts: bool = True,
+        checkpoints: Checkpoints | None = None,
         report: Callable[[Progress], None] = lambda _: None,
     ) -> None:
-        """Prepare; ``only`` names the properties to judge (all if empty)."""
+        """Prepare; ``only`` names the properties to judge (all if empty).
+
+        Raises ``CheckpointError`` if ``checkpoints`` cannot be used as asked.
+        """
         if not model.processes or list(model.processes) != sorted(set(model.processes)):
             raise ModelError("processes must be given, distinct and ascending")
         self.judge = Judge(model, with_facts=with_facts, only=only)
@@ -201,9 +226,37 @@ class Search:
         self.moves = 0
         self.dominated = 0
         self.side_conditions: dict[str, int] = {}
-        self._file = tempfile.TemporaryFile()  # noqa: SIM115  # lives as long as the search
+        self._started = self._level_started = self._last_saved = time.monotonic()
+        self._interval_s = checkpoints.interval_s if checkpoints else 0.0
+        self._interrupted = False
+        self._levels_checksum = 0
+        self._first = 0
+        self._found: list[Words] = []
+        """New states of the level being expanded, and of which states of it they follow."""
+        self.subject = {
+            "model": model.description(),
+            "reductions": str(reductions),
+            "facts": with_facts,
+            "properties": sorted(self.judge.tallies),
+        }
+        self._directory: Directory | None = None
+        saved: Saved | None = None
+        self._file: BinaryIO
+        if checkpoints is None:
+            self._file = tempfile.TemporaryFile()  # noqa: SIM115  # lives as long as the search
+        else:
+            self._directory = Directory(checkpoints.directory)
+            if checkpoints.resume:
+                saved = self._directory.load(self.subject)
+            elif self._directory.is_used():
+                raise CheckpointError(
+                    f"{checkpoints.directory} holds a checkpoint already: go on with --resume, or "
+                    "remove it"
+                )
+            self._file = self._directory.open_levels()
         weakref.finalize(self, self._file.close)
-        self._started = time.monotonic()
+        if saved is not None:
+            self._resume(saved)
 
     @property
     def fresh(self) -> Words:
@@ -220,28 +273,53 @@ class Search:
 
     def run(self) -> Exploration:
         """Explore to the end, to a violation, to a limit or to Ctrl-C."""
+        in_charge = threading.current_thread() is threading.main_thread()
+        former = signal.signal(signal.SIGINT, self._on_interrupt) if in_charge else None
         try:
             with ThreadPoolExecutor(len(self.workers)) as self._pool:
-                return self._explore()
+                self._compile()
+                ended = self._explore()
         except LimitReached as limit:
             # What the unfinished level has shown is true, and no lower level has shown anything.
             found = self._first_violation(self.progress.depth + 1)
-            return self._violated(*found) if found else self._ended("stopped", reason=str(limit))
+            ended = self._violated(*found) if found else self._ended("stopped", reason=str(limit))
         except MemoryError:
-            return self._ended("stopped", reason="memory is exhausted")
+            ended = self._ended("stopped", reason="memory is exhausted")
         except KeyboardInterrupt:
-            return self._ended("interrupted", reason="interrupted")
+            ended = self._ended("interrupted", reason="interrupted")
+        finally:
+            if in_charge:
+                signal.signal(signal.SIGINT, former)
+        if self._directory and ended.result not in ("stopped", "interrupted"):
+            self._directory.clear()
+        return ended
+
+    def _on_interrupt(self, _signal: int, _frame: FrameType | None) -> None:
+        """At Ctrl-C, stop where a checkpoint can be made; at the second one, at once."""
+        if self._interrupted or self._directory is None:
+            raise KeyboardInterrupt
+        self._interrupted = True
+
+    def _compile(self) -> None:
+        """Load what was compiled before; the first run ever compiles it, which takes a while."""
+        for number, function in enumerate(k.ENTRY_POINTS, start=1):
+            self.progress.doing = (
+                f"compiling the search, once for all runs: {number} of {len(k.ENTRY_POINTS)}"
+            )
+            self.progress.seconds = time.monotonic() - self._started
+            self.report(self.progress)
+            k.prepare(function)
+        self.progress.doing = "exploring"
 
     def _explore(self) -> Exploration:
-        depth = 0
-        level = self._initial()
+        depth = self.progress.depth
+        if self.generations:  # of a checkpoint
+            level = self._whole_level(depth)
+        else:
+            level = self._complete(self._initial(), depth)
         while len(level):
             self.progress.depth = depth
-            if self.reductions.domination:
-                level = self._maximal(level)
-            self._record(level, depth, by_moves=True)
-            if not self.reductions.saturation:
-                level = self._close(level, depth)
+            self._level_started = time.monotonic()
             for generation in self.generations_at(depth):
                 self.judge.judge_states(self.keys(generation), self.workers[0].address)
             found = self._first_violation(depth)
@@ -251,6 +329,8 @@ class Search:
                 return self._ended("refuted", failure=self.tables.failures[0])
             level = self._expand(level, k.MOVES)
             depth += 1
+            if len(level):
+                level = self._complete(level, depth)
         found = self._first_violation(depth)  # by a step that leads nowhere new
         return self._violated(*found) if found else self._verified()
 
@@ -263,6 +343,17 @@ class Search:
             vector[: len(states)] = [self.tables.state_id(p, s) for p, s in enumerate(states)]
             keys.append(self.key_of(vector, visit=True))
         return np.unique(np.array([key for key in keys if key >= 0], np.int64))
+
+    def _complete(self, level: Words, depth: int) -> Words:
+        """Record the states of a new level; returns all that are to be expanded."""
+        if self.reductions.domination:
+            level = self._maximal(level)
+        self._record(level, depth, by_moves=True)
+        return level if self.reductions.saturation else self._close(level, depth)
+
+    def _whole_level(self, depth: int) -> Words:
+        """All states of a depth, in the order in which they are expanded."""
+        return np.concatenate([self.keys(g) for g in self.generations_at(depth)])
 
     def _close(self, level: Words, depth: int) -> Words:
         """Add the states that quiet steps lead to, at the same depth."""
@@ -289,7 +380,7 @@ class Search:
         ]  # fmt: skip
         for job in jobs:
             job.result()
-        ranks = np.argsort(order, kind="stable")
+        ranks = np.argsort(order)
         groups = order[ranks] >> k.LEVEL_BITS
         starts = np.concatenate([[0], np.flatnonzero(np.diff(groups)) + 1, [size]])
         cuts = starts[np.searchsorted(starts, cuts)]
@@ -314,6 +405,7 @@ class Search:
         )
         self._file.seek(first * 8)
         self._file.write(keys.tobytes())
+        self._levels_checksum = zlib.crc32(keys.tobytes(), self._levels_checksum)
         self.generations.append(Generation(depth, first, len(keys), by_moves))
 
     def generations_at(self, depth: int) -> list[Generation]:
@@ -327,20 +419,46 @@ class Search:
 
     def _expand(self, keys: Words, which: int) -> Words:
         """The new states that steps of the states ``keys`` lead to, ascending."""
-        found = []
-        for first in range(0, len(keys), CHUNK):
-            self._look(len(keys) - first)
+        for first in range(self._first, len(keys), CHUNK):
+            self._first = first
+            self._look(len(keys) - first, which)
             chunk = np.ascontiguousarray(keys[first : first + CHUNK])
-            found += self._expand_chunk(chunk, which)
-        self._look(0)
+            self._found += self._expand_chunk(chunk, which)
+        self._first = len(keys)
+        self._look(0, which)
+        found, self._found, self._first = self._found, [], 0
         return np.sort(np.concatenate(found)) if found else np.zeros(0, np.int64)
 
-    def _look(self, queue: int) -> None:
-        """Report progress and keep to the limits."""
+    def _look(self, queue: int, which: int) -> None:
+        """Report progress, make a checkpoint if it is time for one, and keep to the limits."""
         self.progress.queue = queue
         self.progress.states = self.tables.visited.count - self.dominated
         self.progress.seconds = time.monotonic() - self._started
+        self.progress.seconds_left = self._estimate(queue)
         self.report(self.progress)
+        try:
+            self._keep_to_limits()
+        except (LimitReached, KeyboardInterrupt):
+            if which == k.MOVES:
+                self._save()
+            raise
+        if which == k.MOVES and time.monotonic() - self._last_saved > self._interval_s:
+            self._save()
+
+    def _estimate(self, queue: int) -> float | None:
+        """Seconds that are left if the levels go on as they do."""
+        sizes: list[int] = []
+        for generation in self.generations:
+            sizes[generation.depth :] = [sum(sizes[generation.depth :]) + generation.count]
+        to_come = states_to_come(sizes)
+        done = sizes[-1] - queue
+        if to_come is None or done < CHUNK:
+            return None
+        return (queue + to_come) / done * (time.monotonic() - self._level_started)
+
+    def _keep_to_limits(self) -> None:
+        if self._interrupted:
+            raise KeyboardInterrupt
         limits = self.limits
         if limits.states is not None and self.progress.states >= limits.states:
             raise LimitReached(f"{limits.states:,} states (--max-states)")
@@ -348,6 +466,61 @@ class Search:
             raise LimitReached(f"{limits.seconds:g} seconds (--max-seconds)")
         if limits.memory_bytes is not None and peak_memory_bytes() >= limits.memory_bytes:
             raise LimitReached(f"{limits.memory_bytes >> 20:,} MiB of memory (--max-memory)")
+
+    # --- Checkpoints ----------------------------------------------------------------------------
+
+    def _save(self) -> None:
+        """Make a checkpoint of where the search is."""
+        if self._directory is None:
+            return
+        began = time.monotonic()
+        self._file.flush()
+        last = self.generations[-1]
+        found = np.concatenate([*self._found, np.zeros(0, np.int64)])
+        self._directory.save(
+            Saved(
+                subject=self.subject,
+                numbers={
+                    "depth": self.progress.depth,
+                    "first": self._first,
+                    "transitions": self.progress.transitions,
+                    "moves": self.moves,
+                    "dominated": self.dominated,
+                    "seconds": self.progress.seconds,
+                    "generations": [asdict(generation) for generation in self.generations],
+                },
+                arrays=[self.fired, self.fresh, found, *self.tables.dump()],
+                levels_bytes=8 * (last.first + last.count),
+                levels_checksum=self._levels_checksum,
+            )
+        )
+        self._last_saved = time.monotonic()
+        self._interval_s = max(self._interval_s, 20 * (self._last_saved - began))
+
+    def _resume(self, saved: Saved) -> None:
+        """Go back to where a checkpoint was made."""
+        fired, fresh, found, *arrays = saved.arrays
+        numbers = saved.numbers
+        for states in self.tables.ask_model(self.model.initial_states):
+            for position, state in enumerate(states):
+                self.tables.state_id(position, state)
+        if not self.tables.restore(arrays):
+            raise CheckpointError(
+                "the rules of the model have changed since the checkpoint was made; begin again "
+                "without it"
+            )
+        self.tables.place(arrays)
+        self.generations = [Generation(**generation) for generation in numbers["generations"]]
+        for generation in self.generations:
+            self.judge.judge_states(self.keys(generation), self.workers[0].address)
+        self.tables.place(arrays)  # judging again has found nothing new, but may have made room
+        self.fired[:], self.workers[0].fresh[:] = fired, fresh
+        self._found, self._first = [found], numbers["first"]
+        self._levels_checksum = saved.levels_checksum
+        self.progress.depth = numbers["depth"]
+        self.progress.transitions = numbers["transitions"]
+        self.moves, self.dominated = numbers["moves"], numbers["dominated"]
+        self._started -= numbers["seconds"]
 
     def room(self) -> int:
         """More records than any one state can have successors."""
@@ -399,7 +572,7 @@ class Search:
             worker.reserve(self.room())
             first = k.redo(
                 tables.address, worker.address, keys.ctypes.data, tasks.ctypes.data,
-                first, len(tasks), which, self.room(),
+                first, len(tasks), which, self.room(), True,
             )  # fmt: skip
             missed.append(worker.take_missed())
             self._fold_records(worker)
@@ -591,6 +764,9 @@ class Search:
 
     def _verified(self) -> Exploration:
         """The end is reached: are the reductions sound?"""
+        self.progress.doing = "verifying what the reductions rest on"
+        self.progress.seconds_left = None
+        self.report(self.progress)
         failure = self.failed_side_condition()
         return self._ended("refuted", failure=failure) if failure else self._ended("exhausted")
 
@@ -608,6 +784,8 @@ class Search:
         return None
 
     def _ended(self, result: str, **more: Any) -> Exploration:
+        if self._directory and self._directory.is_used() and "reason" in more:
+            more["reason"] += f"; go on with --resume {self._directory.path}"
         return Exploration(
             result=result,
             states=self.tables.visited.count - self.dominated,

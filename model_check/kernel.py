@@ -40,6 +40,12 @@ if TYPE_CHECKING:  # numba has no type information; to Python these are function
     def poke(address: int, index: int, value: int) -> None:
         """Write ``value`` to ``address[index]``."""
 
+    def peek_half(address: int, index: int) -> int:
+        """The unsigned 32-bit integer at ``address[index]``."""
+
+    def poke_half(address: int, index: int, value: int) -> None:
+        """Write the 32-bit integer ``value`` to ``address[index]``."""
+
     def times(a: int, b: int) -> int:
         """The lowest 63 bits of a product; a plain product must not overflow."""
 
@@ -63,6 +69,29 @@ else:
         def generate(context, builder, __, arguments):
             pointer = builder.inttoptr(arguments[0], ir.IntType(64).as_pointer())
             builder.store(arguments[2], builder.gep(pointer, [arguments[1]]))
+            return context.get_dummy_value()
+
+        return types.void(types.int64, types.int64, types.int64), generate
+
+    @intrinsic
+    def peek_half(_context, _address, _index):
+        """The unsigned 32-bit integer at ``address[index]``."""
+
+        def generate(_, builder, __, arguments):
+            pointer = builder.inttoptr(arguments[0], ir.IntType(32).as_pointer())
+            value = builder.load(builder.gep(pointer, [arguments[1]]))
+            return builder.zext(value, ir.IntType(64))
+
+        return types.int64(types.int64, types.int64), generate
+
+    @intrinsic
+    def poke_half(_context, _address, _index, _value):
+        """Write the 32-bit integer ``value`` to ``address[index]``."""
+
+        def generate(context, builder, __, arguments):
+            pointer = builder.inttoptr(arguments[0], ir.IntType(32).as_pointer())
+            value = builder.trunc(arguments[2], ir.IntType(32))
+            builder.store(value, builder.gep(pointer, [arguments[1]]))
             return context.get_dummy_value()
 
         return types.void(types.int64, types.int64, types.int64), generate
@@ -104,9 +133,11 @@ MOST = (1 << 63) - 1
     W_UNIONS,  # map (set, set) -> set
     W_RENAMED,  # map (renaming, set) -> set
     W_RENAMED_LEAVES,  # map (renaming, leaf of a process) -> leaf
-    W_PAIRS,  # map (left, right) -> node
     W_PAIR_KEYS,  # [node] -> left, right
     W_PAIR_COUNT,
+    W_PAIR_CAPACITY,
+    W_PAIR_INDEX,  # open addressing, four bytes a place: node + 1
+    W_PAIR_MASK,
     W_SETS,  # [set] -> place in the arena: length, tokens ascending
     W_SET_COUNT,
     W_SET_CAPACITY,
@@ -121,7 +152,7 @@ MOST = (1 << 63) - 1
     W_VISITED,  # [shard] -> address of its table, its size, how many keys it has
     W_FORMER_PROCESS,  # [renaming, process] -> the process that is renamed to it
     W_SLOTS,
-) = range(38)
+) = range(40)
 
 # A worker's own block.
 (
@@ -764,16 +795,35 @@ def compare_words(a: int, b: int, count: int) -> int:
 def pair(w: int, a: int, b: int, fill: bool) -> int:
     """The node of a pair of numbers."""
     key = (a << 32) | b
-    known = map_find(peek(w, W_PAIRS), key)
-    if known != MISS or not fill:
-        return known
-    if not has_room(w, W_PAIRS):
+    index = peek(w, W_PAIR_INDEX)
+    mask = peek(w, W_PAIR_MASK)
+    keys = peek(w, W_PAIR_KEYS)
+    i = mix(key) & mask
+    node = peek_half(index, i)
+    while node:
+        if peek(keys, node - 1) == key:
+            return node - 1
+        i = (i + 1) & mask
+        node = peek_half(index, i)
+    node = peek(w, W_PAIR_COUNT)
+    if not fill or node >= peek(w, W_PAIR_CAPACITY):
         return MISS
-    known = peek(w, W_PAIR_COUNT)
-    poke(w, W_PAIR_COUNT, known + 1)
-    poke(peek(w, W_PAIR_KEYS), known, key)
-    map_put(peek(w, W_PAIRS), key, known)
-    return known
+    poke(keys, node, key)
+    poke(w, W_PAIR_COUNT, node + 1)
+    poke_half(index, i, node + 1)
+    return node
+
+
+@compiled
+def reindex_pairs(w: int) -> None:
+    """Fill a new, empty index of pairs."""
+    index = peek(w, W_PAIR_INDEX)
+    mask = peek(w, W_PAIR_MASK)
+    for node in range(peek(w, W_PAIR_COUNT)):
+        i = mix(peek(peek(w, W_PAIR_KEYS), node)) & mask
+        while peek_half(index, i):
+            i = (i + 1) & mask
+        poke_half(index, i, node + 1)
 
 
 @compiled
@@ -1133,8 +1183,18 @@ def expand(
 
 
 @compiled
-def redo(w: int, x: int, keys: int, tasks: int, first: int, end: int, which: int, room: int) -> int:
-    """Do the ``tasks[first:end]`` that were put aside, filling the tables; as ``expand``."""
+def redo(
+    w: int,
+    x: int,
+    keys: int,
+    tasks: int,
+    first: int,
+    end: int,
+    which: int,
+    room: int,
+    fill: bool,
+) -> int:
+    """Do the ``tasks[first:end]`` that were put aside; otherwise as ``expand``."""
     n = peek(w, W_PROCESSES)
     position = MISS
     for i in range(first, end):
@@ -1145,19 +1205,19 @@ def redo(w: int, x: int, keys: int, tasks: int, first: int, end: int, which: int
         q = (task >> 28) & 63
         entry = (task & ((1 << 28) - 1)) - 1
         if p == n:
-            expand_state(w, x, peek(keys, task >> 40), which, task >> 40, True)
+            expand_state(w, x, peek(keys, task >> 40), which, task >> 40, fill)
             continue
         if task >> 40 != position:
             position = task >> 40
             unfold(w, peek(keys, position), peek(x, X_FROM), peek(x, X_OLD_LEAVES))
-            find_rows(w, x, peek(x, X_FROM), peek(x, X_FROM_ROWS), True)
+            find_rows(w, x, peek(x, X_FROM), peek(x, X_FROM_ROWS), fill)
             if which == MOVES:
-                forget_facts(w, x, peek(x, X_FROM), True)
+                forget_facts(w, x, peek(x, X_FROM), fill)
         if entry == MISS:
-            expand_row(w, x, p, q, which, position, True)
+            expand_row(w, x, p, q, which, position, fill)
             continue
-        at = peek(peek(w, W_ARENA), row_for(w, x, p, q, True) + entry)
-        if not expand_entry(w, x, p, at, position, True):
+        at = peek(peek(w, W_ARENA), row_for(w, x, p, q, fill) + entry)
+        if not expand_entry(w, x, p, at, position, fill):
             put_aside(x, position, p, q, entry)
     return end
 
@@ -1458,3 +1518,35 @@ def masks(
                 count = see(seen, key, peek(pending, 0), count)
     poke(pending, 1, count)
     return end
+
+
+ENTRY_POINTS: tuple[tuple[Callable[..., object], int], ...] = (
+    (map_find, 2),
+    (map_put, 3),
+    (intern_set, 4),
+    (add_row, 6),
+    (expand, 8),
+    (redo, 9),
+    (sift, 2),
+    (fold_records, 2),
+    (visit, 2),
+    (visit_found, 8),
+    (copy_shard, 4),
+    (fold, 4),
+    (unfold_all, 5),
+    (enter, 4),
+    (sign, 7),
+    (mark_dominated, 9),
+    (combinations, 8),
+    (masks, 9),
+)
+"""What Python calls, with the number of parameters; those with a ``bool`` have it last."""
+
+
+def prepare(entry: tuple[Callable[..., object], int]) -> None:
+    """Compile one of the ``ENTRY_POINTS``, or load it if it was compiled before."""
+    function, parameters = entry
+    words: list[object] = [types.int64] * parameters
+    if "fill" in function.py_func.__code__.co_varnames[:parameters]:  # type: ignore[attr-defined]
+        words[-1] = types.boolean
+    function.compile(tuple(words))  # type: ignore[attr-defined]

@@ -198,6 +198,10 @@ class Model(ABC, Generic[State, Message, Action, Fact]):
 
     # How to speak of it.
 
+    def description(self) -> str:
+        """What is explored, bounds included: a checkpoint of something else is refused by it."""
+        return f"{self.name} of processes {', '.join(map(str, self.processes))}"
+
     def kinds(self) -> Sequence[str]:
         """Every kind of action and message there is, so that unused ones can be flagged."""
         return ()

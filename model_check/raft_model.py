@@ -202,6 +202,14 @@ class RaftModel(Model[Server, Message, Event, Fact]):
         """As ``spec.relevance`` claims."""
         return is_past(state, fact)
 
+    def description(self) -> str:
+        """The profile and the bounds."""
+        bounds = self.bounds
+        return (
+            f"{self.name}, servers {bounds.servers}, terms {bounds.terms}, "
+            f"log length {bounds.log_length}"
+        )
+
     def kinds(self) -> Sequence[str]:
         """Every event and every message."""
         events = [e.__name__ for e in get_args(Event) if e is not Receive]

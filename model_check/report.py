@@ -15,6 +15,7 @@ from model_check.trace import as_json, tell
 SCHEMA_VERSION = 1
 PLAIN_INTERVAL_S = 5.0
 TERMINAL_INTERVAL_S = 0.2
+FIRST_S = 0.5
 
 
 class ProgressLine:
@@ -25,7 +26,7 @@ class ProgressLine:
         self.stream = stream
         self.in_place = stream.isatty()
         self.interval_s = TERMINAL_INTERVAL_S if self.in_place else PLAIN_INTERVAL_S
-        self._next = time.monotonic() + self.interval_s
+        self._next = time.monotonic() + min(self.interval_s, FIRST_S)
         self._width = 0
         self._last = (0.0, 0, 0)
 
@@ -39,12 +40,18 @@ class ProgressLine:
         elapsed = max(progress.seconds - seconds, 1e-9)
         if elapsed < 0 or progress.states < states:
             elapsed, states, transitions = max(progress.seconds, 1e-9), 0, 0
+        left = progress.seconds_left
         line = (
-            f"depth {progress.depth}  states {progress.states:,}  "
-            f"transitions {progress.transitions:,}  queue {progress.queue:,}  "
-            f"{(progress.states - states) / elapsed:,.0f} states/s  "
-            f"{(progress.transitions - transitions) / elapsed:,.0f} transitions/s  "
-            f"{progress.seconds:.1f} s"
+            progress.doing
+            if progress.doing != "exploring"
+            else (
+                f"depth {progress.depth}  states {progress.states:,}  "
+                f"transitions {progress.transitions:,}  queue {progress.queue:,}  "
+                f"{(progress.states - states) / elapsed:,.0f} states/s  "
+                f"{(progress.transitions - transitions) / elapsed:,.0f} transitions/s  "
+                f"{progress.seconds:.1f} s"
+                + (f", about {left:,.0f} s left (an estimate)" if left is not None else "")
+            )
         )
         self._last = (progress.seconds, progress.states, progress.transitions)
         if self.in_place:
@@ -77,7 +84,7 @@ def verdict(result: Result) -> str:
             claim = result.trace.clash.property
             return f"violated: {claim.title or claim.name} ({claim.name})"
         case "interrupted":
-            return "interrupted: nothing is known of what was not explored"
+            return f"{result.reason}: nothing is known of what was not explored"
         case _:
             return f"stopped at {result.reason}: nothing is known of what was not explored"
 

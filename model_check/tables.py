@@ -17,6 +17,7 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 
 from model_check import kernel as k
+from model_check.checkpoint import checksum_of
 from model_check.model import (
     Action,
     Fact,
@@ -105,6 +106,10 @@ class Map:
         """How many keys it has."""
         return int(self.words[1])
 
+    def replace(self, words: Words) -> None:
+        """Hold these words instead."""
+        self._place(words)
+
     def make_room(self, extra: int) -> None:
         """Grow so that ``extra`` more keys fit and still half of it is empty."""
         size = int(self.words[0]) + 1
@@ -138,7 +143,6 @@ MAP_SLOTS = (
     k.W_UNIONS,
     k.W_RENAMED,
     k.W_RENAMED_LEAVES,
-    k.W_PAIRS,
 )
 
 StepObserver = Callable[[int, Cause[Any, Any], Outcome[Any, Any, Any] | None, str, bool], None]
@@ -181,6 +185,7 @@ class Tables(Generic[State, Message, Action, Fact]):
         self._kind_ids: dict[str, int] = {}
         self._state_images: list[tuple[int, ...]] = []
         self._token_images: list[tuple[int, ...]] = []
+        self._asked: list[tuple[int, int, int]] = []
         self._set_ids: dict[tuple[int, ...], int] = {}
         self.channel_tokens: dict[tuple[int, int], int] = {}
         self.most_actions = 0
@@ -228,7 +233,8 @@ class Tables(Generic[State, Message, Action, Fact]):
         self._place(k.W_LOCAL, np.full(1 << 10, k.MISS, np.int64))
         self._place(k.W_RENAME_STATE, np.zeros((1 << 10) * len(self.renamings), np.int64))
         self._place(k.W_RENAME_TOKEN, np.zeros((1 << 10) * len(self.renamings), np.int64))
-        self._place(k.W_PAIR_KEYS, np.zeros(1 << 16, np.int64))
+        self._place(k.W_PAIR_KEYS, np.zeros(1 << 14, np.int64))
+        self._index_pairs(1 << 15)
         self._place(k.W_ARENA, np.zeros(1 << 20, np.int64))
         self.w[k.W_ARENA_CAPACITY] = 1 << 20
         self._place(k.W_SETS, np.zeros(1 << 15, np.int64))
@@ -262,10 +268,9 @@ class Tables(Generic[State, Message, Action, Fact]):
 
     def make_room(self, extra_pairs: int = 0) -> None:
         """Grow every table that is more than half full."""
-        for slot, table in self._maps.items():
-            table.make_room(extra_pairs if slot == k.W_PAIRS else 0)
-        pairs = (int(self._maps[k.W_PAIRS].words[0]) + 1) // 4 * 3 + 1
-        self._extend(k.W_PAIR_KEYS, pairs, 1)
+        for table in self._maps.values():
+            table.make_room(0)
+        self._make_pair_room(int(self.w[k.W_PAIR_COUNT]) + extra_pairs)
         if self.w[k.W_ARENA_TOP] * 2 > self.w[k.W_ARENA_CAPACITY]:
             self._extend(k.W_ARENA, int(self.w[k.W_ARENA_CAPACITY]) * 2, 1)
             self.w[k.W_ARENA_CAPACITY] *= 2
@@ -276,6 +281,29 @@ class Tables(Generic[State, Message, Action, Fact]):
             self._place(k.W_SET_INDEX, np.zeros(capacity * 2, np.int64))
             self.w[k.W_SET_MASK] = capacity * 2 - 1
             k.reindex_sets(self.address)
+
+    def _make_pair_room(self, count: int) -> None:
+        """Let this many pairs fit; the index is never more than 70 percent full."""
+        keys = self._arrays[k.W_PAIR_KEYS]
+        if count > len(keys):
+            grown = np.zeros(max(count, len(keys) * 5 // 4), np.int64)
+            grown[: len(keys)] = keys
+            self._place(k.W_PAIR_KEYS, grown)
+        size = int(self.w[k.W_PAIR_MASK]) + 1
+        if count * 10 > size * 7:
+            while count * 10 > size * 7:
+                size *= 2
+            self._index_pairs(size)
+        size = int(self.w[k.W_PAIR_MASK]) + 1
+        self.w[k.W_PAIR_CAPACITY] = min(len(self._arrays[k.W_PAIR_KEYS]), size * 7 // 10)
+
+    def _index_pairs(self, size: int) -> None:
+        """Make a new index of pairs, the old one first freed."""
+        self._pair_index = np.zeros(0, np.int32)
+        self._pair_index = np.zeros(size, np.int32)
+        self.w[k.W_PAIR_INDEX] = self._pair_index.ctypes.data
+        self.w[k.W_PAIR_MASK] = size - 1
+        k.reindex_pairs(self.address)
 
     def _extend(self, slot: int, count: int, row: int, fill: int = 0) -> None:
         """Let the array at ``slot`` have at least ``count`` rows."""
@@ -292,7 +320,12 @@ class Tables(Generic[State, Message, Action, Fact]):
     def memory(self) -> int:
         """Bytes held by the tables and the visited set."""
         maps = sum(m.words.nbytes for m in self._maps.values())
-        return sum(a.nbytes for a in self._arrays.values()) + maps + self.visited.memory
+        return sum(a.nbytes for a in self._arrays.values()) + maps + self.state_memory
+
+    @property
+    def state_memory(self) -> int:
+        """Bytes of the visited set and of the pairs that its keys are folded from."""
+        return self.visited.memory + self._arrays[k.W_PAIR_KEYS].nbytes + self._pair_index.nbytes
 
     # --- Interning ------------------------------------------------------------------------------
 
@@ -445,7 +478,16 @@ class Tables(Generic[State, Message, Action, Fact]):
         count = int(self.w[k.W_QUESTION_COUNT])
         questions = self._arrays[k.W_QUESTIONS][: 3 * count].reshape(-1, 3).tolist()
         self.w[k.W_QUESTION_COUNT] = 0
-        for what, state, message in dict.fromkeys(map(tuple, questions)):
+        self._answer(
+            list(dict.fromkeys((what, state, message) for what, state, message in questions))
+        )
+        self.make_room()
+        return count
+
+    def _answer(self, questions: list[tuple[int, int, int]]) -> None:
+        """Answer these questions, and note that they were asked."""
+        self._asked += questions
+        for what, state, message in questions:
             if what == k.ASK_STEP:
                 self.step(state, message)
             elif what == k.ASK_KEPT:
@@ -454,8 +496,54 @@ class Tables(Generic[State, Message, Action, Fact]):
                 self._maps[k.W_IS_PAST].put(state << 32 | message, self.is_past(state, message))
             else:
                 self.local_actions(state)
-        self.make_room()
-        return count
+
+    # --- Checkpoints ----------------------------------------------------------------------------
+
+    def dump(self) -> list[np.ndarray[Any, Any]]:
+        """All that ``restore`` needs."""
+        asked = np.array(self._asked, np.int64).reshape(-1)
+        arrays = [asked, self._summary(), self.w.copy()]
+        arrays += [self._arrays[slot] for slot in sorted(self._arrays)]
+        arrays += [table.words for table in self._maps.values()]
+        return [*arrays, self._pair_index, self.visited.shards.reshape(-1), *self.visited.tables]
+
+    def restore(self, arrays: list[np.ndarray[Any, Any]]) -> bool:
+        """Go back to a dump; False if the model answers otherwise now.
+
+        The model is asked the same questions in the same order, so that all numbers are the same.
+        """
+        asked, summary, *_ = arrays
+        try:
+            for question in asked.reshape(-1, 3).tolist():
+                self._answer([(question[0], question[1], question[2])])
+        except IndexError:
+            return False  # a state or message that was asked about does not exist
+        return np.array_equal(self._summary(), summary)
+
+    def place(self, arrays: list[np.ndarray[Any, Any]]) -> None:
+        """Work on the memory of a dump; after ``restore``."""
+        _, _, w, *rest = arrays
+        self._set_ids.clear()  # sets had other numbers while the model was asked again
+        for slot in sorted(self._arrays):
+            self._place(slot, rest.pop(0))
+        for table in self._maps.values():
+            table.replace(rest.pop(0))
+        self._pair_index = rest.pop(0)
+        self.visited.replace(rest.pop(0), rest)
+        addresses = {*self._arrays, *self._maps, k.W_PAIR_INDEX, k.W_VISITED}
+        numbers = [slot for slot in range(k.W_SLOTS) if slot not in addresses]
+        self.w[numbers] = w[numbers]
+        self.w[k.W_PAIR_INDEX] = self._pair_index.ctypes.data
+
+    def _summary(self) -> Words:
+        """What the model answered, in short."""
+        steps = [[s, t, e.after, *e.sends, *e.facts] for (s, t), e in self.steps.items()]
+        taken = [[s, e.after, *e.sends, *e.facts] for s, row in self.local.items() for _, e in row]
+        kept = [[s, t, other] for (s, t), other in self.kept.items()]
+        past = [[s, t, int(is_past)] for (s, t), is_past in self.past.items()]
+        parts = [np.array([n for row in rows for n in row], np.int64) for rows in (steps, taken)]
+        parts += [np.array(rows, np.int64) for rows in (kept, past)]
+        return np.array([len(self.states), len(self.tokens), checksum_of(parts)], np.int64)
 
     def keep(self, state: int, token: int) -> None:
         """Tell the kernel which message stands for ``token`` in a channel to ``state``, if any."""

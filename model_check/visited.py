@@ -21,7 +21,7 @@ class Visited:
     def __init__(self) -> None:
         """Make an empty set."""
         self.shards = np.zeros((k.SHARDS, 3), np.int64)
-        self._tables: list[Words] = [np.zeros(0, np.int64)] * k.SHARDS
+        self.tables: list[Words] = [np.zeros(0, np.int64)] * k.SHARDS
         for shard in range(k.SHARDS):
             self._place(shard, np.zeros(SMALLEST + k.MARGIN, np.int64))
 
@@ -38,12 +38,18 @@ class Visited:
     @property
     def memory(self) -> int:
         """Bytes held."""
-        return sum(table.nbytes for table in self._tables)
+        return sum(table.nbytes for table in self.tables)
+
+    def replace(self, shards: Words, tables: list[Words]) -> None:
+        """Hold these shards instead."""
+        self.shards[:, 2] = shards.reshape(-1, 3)[:, 2]
+        for shard, table in enumerate(tables):
+            self._place(shard, table)
 
     def grow_shard_of(self, key: int) -> None:
         """Make the shard of this key larger."""
         shard = int(k.shard_of(k.scramble(key)))
-        old, size = self._tables[shard], int(self.shards[shard, 1])
+        old, size = self.tables[shard], int(self.shards[shard, 1])
         while True:
             size += size // 4 if size >= 1 << 14 else size
             grown = np.zeros(size + k.MARGIN, np.int64)
@@ -54,5 +60,5 @@ class Visited:
         self._place(shard, grown)
 
     def _place(self, shard: int, table: Words) -> None:
-        self._tables[shard] = table
+        self.tables[shard] = table
         self.shards[shard, :2] = table.ctypes.data, len(table) - k.MARGIN
