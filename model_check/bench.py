@@ -71,6 +71,19 @@ def _run_once(row: Row, workers: int) -> dict[str, Any]:
         return found
 
 
+def machine() -> str:
+    """What was measured on."""
+    return f"{os.cpu_count()} cores, {platform.machine()}, CPython {platform.python_version()}"
+
+
+def replace_between(begin: str, end: str, text: str) -> None:
+    """Write ``text`` between two markers of BENCHMARKS.md."""
+    path = Path("BENCHMARKS.md")
+    before, _, rest = path.read_text(encoding="utf-8").partition(begin)
+    after = rest.partition(end)[2]
+    path.write_text(f"{before}{begin}\n{text}\n{end}{after}", encoding="utf-8")
+
+
 def main() -> None:
     """Print the table, and write it where it belongs if asked to."""
     parser = argparse.ArgumentParser(prog="python -m model_check.bench", description=__doc__)
@@ -79,19 +92,14 @@ def main() -> None:
     options = parser.parse_args()
     rows = [Row(arguments=r.arguments, runs=1) for r in ROWS[:2]] if options.quick else ROWS
     cores = os.cpu_count() or 1
-    title = f"{cores} cores, {platform.machine()}, CPython {platform.python_version()}\n"
-    lines = [title, HEADER]
+    lines = [f"{machine()}\n", HEADER]
     print("\n".join(lines), flush=True)
     for row in rows:
         for workers in [cores] if row.all_cores_only else sorted({1, cores}):
             lines.append(measure(row, workers))
             print(lines[-1], flush=True)
     if options.write:
-        path = Path("BENCHMARKS.md")
-        before, _, rest = path.read_text(encoding="utf-8").partition(BEGIN)
-        after = rest.partition(END)[2]
-        table = "\n".join(lines)
-        path.write_text(f"{before}{BEGIN}\n{table}\n{END}{after}", encoding="utf-8")
+        replace_between(BEGIN, END, "\n".join(lines))
 
 
 if __name__ == "__main__":
