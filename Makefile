@@ -22,8 +22,10 @@ check-all: $(VENV)/ready ## the long runs: both profiles, larger bounds, all mut
 	$(RUN) -m model_check --servers 3 --terms 4 --log-length 1
 	$(RUN) -m model_check --all-mutants
 
-bench: $(VENV)/ready ## measure, print the table of BENCHMARKS.md
+bench: $(VENV)/ready ## measure, print the tables of BENCHMARKS.md
+	-$(RUN) -m pip install --quiet --no-build-isolation --editable '.[bench]'
 	$(RUN) -m model_check.bench --write
+	$(RUN) -m benchmarks.peers --write
 
 $(VENV)/ready: requirements.lock pyproject.toml
 	$(PYTHON) -m venv $(VENV)
