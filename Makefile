@@ -18,8 +18,10 @@ lint: $(VENV)/ready
 
 check-all: $(VENV)/ready ## the long runs: both profiles, larger bounds, all mutants
 	$(RUN) -m model_check --servers 3 --terms 3
+	$(RUN) -m model_check --servers 3 --terms 3 --log-length 3
 	$(RUN) -m model_check --servers 3 --terms 3 --profile server
-	$(RUN) -m model_check --servers 3 --terms 4 --log-length 1
+	$(RUN) -m model_check --servers 3 --terms 4
+	$(RUN) -m model_check --servers 4 --terms 2 --with membership
 	$(RUN) -m model_check --all-mutants
 
 bench: $(VENV)/ready ## measure, print the tables of BENCHMARKS.md

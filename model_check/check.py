@@ -74,6 +74,8 @@ class Result:
     spec_evaluations: int
     equivariance_evaluations: int
     peak_memory_bytes: int
+    bytes_per_state: float
+    """Of the visited set, with the tables that its keys are folded by."""
     tallies: tuple[Tally, ...]
     coverage: tuple[Coverage, ...]
     side_conditions: dict[str, int] = field(default_factory=dict)
@@ -203,6 +205,7 @@ def _result(
         spec_evaluations=tables.evaluations,
         equivariance_evaluations=tables.equivariance_evaluations,
         peak_memory_bytes=peak_memory_bytes(),
+        bytes_per_state=tables.state_memory / max(tables.visited.count, 1),
         tallies=tuple(search.tallies.values()),
         coverage=tuple(
             Coverage(

@@ -210,6 +210,7 @@ def to_json(result: Result, bounds: dict[str, int], profile: str | None) -> dict
         "spec_evaluations": result.spec_evaluations,
         "equivariance_evaluations": result.equivariance_evaluations,
         "peak_memory_bytes": result.peak_memory_bytes,
+        "bytes_per_state": round(result.bytes_per_state, 2),
         "bounds": bounds,
         "profile": profile,
         "reduction": str(result.reductions),
