@@ -25,14 +25,17 @@ from model_check.checkpoint import CheckpointError
 from model_check.explore import Checkpoints, Limits
 from model_check.model import Model, ModelError
 from model_check.mutant_table import catalogue, run_all
-from model_check.raft_model import PROFILES, Bounds, RaftModel, Step
+from model_check.raft_model import FEATURES, PROFILES, Bounds, Membership, RaftModel, Step
 from model_check.raft_mutants import Control, Killed, NotExpressible, find, load
 from model_check.report import ProgressLine, simulation_summary, summary, to_json, verdict
 from model_check.simulate import simulate
 from model_check.tables import Reductions
 from model_check.trace import CheckerFault, tell
 from spec.raft import step
+from spec.state import ServerId
 
+OF_RAFT = ("servers", "terms", "log_length", "profile", "mutant")
+"""Options that a model of somebody's own does not have."""
 EPILOG = """\
 python -m model_check simulate --help: random walks beyond exhaustible bounds
 
@@ -126,8 +129,49 @@ def _add_bounds(parser: argparse.ArgumentParser) -> None:
         help="entries in a log (default 2; server profile: as many as terms)",
     )
     bounds.add_argument(
+        "--with",
+        dest="features",
+        type=_features,
+        default=frozenset(),
+        metavar="FEATURES",
+        help=f"events beyond Figure 2, a comma list of {', '.join(FEATURES)}, or all",
+    )
+    bounds.add_argument(
+        "--config-changes",
+        type=_whole(1, 10),
+        metavar="N",
+        help="membership changes begun in one log (default 1)",
+    )
+    bounds.add_argument(
+        "--targets",
+        type=_targets,
+        metavar="LIST",
+        help="memberships asked for, as in '2,3,4;1,2' (default: replace any one member)",
+    )
+    bounds.add_argument(
         "--profile", choices=sorted(PROFILES), help="which rules are in force (default paper)"
     )
+
+
+def _features(text: str) -> frozenset[str]:
+    names = FEATURES if text == "all" else tuple(part.strip() for part in text.split(","))
+    for name in names:
+        if name not in FEATURES:
+            raise argparse.ArgumentTypeError(
+                f"unknown feature {name!r}: there are {', '.join(FEATURES)}, or all"
+            )
+    return frozenset(names)
+
+
+def _targets(text: str) -> tuple[frozenset[ServerId], ...]:
+    try:
+        return tuple(
+            frozenset(ServerId(int(i)) for i in part.split(",")) for part in text.split(";")
+        )
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"{text!r}: give server numbers, as in '2,3,4' or '2,3,4;1,2'"
+        ) from None
 
 
 def _add_subject(parser: argparse.ArgumentParser) -> None:
@@ -362,14 +406,34 @@ def _raft_model(options: argparse.Namespace) -> RaftModel:
     length = options.log_length
     if length is None:
         length = given.log_length if given else (2 if profile == "paper" else terms)
+        length += bool(options.features) and not given
     servers = options.servers or (given.servers if given else 3)
     bounds = Bounds(servers=servers, terms=terms, log_length=length)
-    return RaftModel(bounds, profile, rules)
+    membership = _membership(options, servers)
+    if membership and length <= membership.changes:
+        raise UsageError("--log-length must be larger than --config-changes: C_new needs a place")
+    if membership is None and given and given.config_changes:
+        membership = Membership(changes=given.config_changes)
+    return RaftModel(bounds, profile, rules, membership)
+
+
+def _membership(options: argparse.Namespace, servers: int) -> Membership | None:
+    if "membership" not in options.features:
+        for name in ("config_changes", "targets"):
+            if getattr(options, name) is not None:
+                raise UsageError(f"--{name.replace('_', '-')} needs --with membership")
+        return None
+    if servers < 2:
+        raise UsageError("--with membership needs --servers 2 or more: one is outside at first")
+    for target in options.targets or ():
+        if not target or not all(1 <= i <= servers for i in target):
+            raise UsageError(f"--targets: servers are numbered 1 to {servers}")
+    return Membership(changes=options.config_changes or 1, targets=options.targets)
 
 
 def _introduce(model: RaftModel, options: argparse.Namespace) -> None:
     print(f"{model.name}{f', mutant {options.mutant}' if options.mutant else ''}")
-    for sentence in model.bounds.sentences():
+    for sentence in model.sentences():
         print(f"  {sentence}")
     print(f"  faults: {NETWORK}; {CRASHES}")
     _introduce_reductions(options)
@@ -388,7 +452,7 @@ def _introduce_reductions(options: argparse.Namespace) -> None:
 
 def _foreign_model(options: argparse.Namespace) -> Model[Any, Any, Any, Any]:
     """Load NAME from FILE.py: a model, or a class or function that makes one."""
-    for name in ("servers", "terms", "log_length", "profile", "mutant"):
+    for name in (*OF_RAFT, "config_changes", "targets"):
         if getattr(options, name) is not None:
             raise UsageError(f"--{name.replace('_', '-')} is about Raft; a --model has its own")
     path, colon, name = options.model.rpartition(":")

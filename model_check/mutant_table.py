@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import assert_never
 
 from model_check.check import EXIT_MUTANTS, EXIT_OK, check
-from model_check.raft_model import Bounds, RaftModel
 from model_check.raft_mutants import (
     MUTANTS,
     Control,
@@ -17,6 +16,7 @@ from model_check.raft_mutants import (
     NotExpressible,
     Scripted,
     load,
+    model_of,
     play,
 )
 
@@ -72,8 +72,9 @@ def _scripted(mutant: Mutant, scripted: Scripted) -> Row:
 
 
 def _explored(mutant: Mutant, expected: Killed | Control, workers: int) -> Row:
-    bounds = Bounds(servers=expected.servers, terms=expected.terms, log_length=expected.log_length)
-    result = check(RaftModel(bounds, expected.profile, load(mutant)), workers=workers)
+    model = model_of(expected, load(mutant))
+    bounds = model.bounds
+    result = check(model, workers=workers)
     found = ", ".join(result.missing_witnesses)
     if result.trace and result.trace.clash:
         found = result.trace.clash.property.name
@@ -92,7 +93,8 @@ def _explored(mutant: Mutant, expected: Killed | Control, workers: int) -> Row:
         ends=ends,
         by=f"`{found}`" if found else "nothing",
         bounds=f"{bounds.servers} / {bounds.terms} / {bounds.log_length}"
-        + (" server profile" if expected.profile == "server" else ""),
+        + (" server profile" if expected.profile == "server" else "")
+        + (f" membership {expected.config_changes}" if expected.config_changes else ""),
         steps=str(result.depth) if result.trace else "",
         states=f"{result.states:,}",
         seconds=result.seconds,

@@ -26,6 +26,7 @@ from model_check.model import (
 )
 from spec.cluster import Committed, Elected, Fact, facts, initial_server
 from spec.events import (
+    ChangeMembership,
     ClientRequest,
     Effects,
     ElectionTimeout,
@@ -37,13 +38,15 @@ from spec.events import (
     Send,
 )
 from spec.invariants import PROPERTIES, WITNESSES, Claim
-from spec.log import last_index
+from spec.log import configurations, last_index
 from spec.messages import Message
 from spec.raft import PAPER, SERVER, Options, step
 from spec.relevance import is_obsolete, is_past, representative
 from spec.state import Command, Configuration, Entry, IndexOf, Leader, Log, NoOp, Server, ServerId
 
 PROFILES = {"paper": PAPER, "server": SERVER}
+FEATURES = ("membership",)
+"""Events of the environment beyond Figure 2 that can be switched on."""
 Step = Callable[[Options, Server, Event], tuple[Server, Effects]]
 
 
@@ -65,21 +68,60 @@ class Bounds:
             "no-op, yet is elected and replicates; hides what needs longer logs",
         )
 
-    def reach(self, claim: Claim) -> bool:
-        """Are these bounds large enough for a witness to show?"""
+    def reach(self, claim: Claim, members: int, places: int) -> bool:
+        """Can a witness show in a cluster of ``members`` whose logs have so many ``places``?"""
         needs = claim.needs
         return needs is None or (
-            self.servers >= needs.servers
+            members + needs.membership >= needs.servers
             and self.terms >= needs.terms
-            and self.log_length >= needs.log_length
+            and places >= needs.log_length
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Membership:
+    """Which membership changes are asked for (§6), and how often."""
+
+    changes: int = 1
+    """Begun changes in one log, at most."""
+    targets: tuple[frozenset[ServerId], ...] | None = None
+    """What is asked for at any time; ``None``: to replace any one member by any other server."""
+
+    def targets_from(
+        self, members: frozenset[ServerId], servers: Sequence[int]
+    ) -> Sequence[frozenset[ServerId]]:
+        """What an administrator may ask for when ``members`` are the cluster."""
+        if self.targets is not None:
+            return self.targets
+        outside = [ServerId(i) for i in servers if i not in members]
+        return [members - {old} | {new} for old in sorted(members) for new in outside]
+
+    def sentence(self, first: Sequence[int]) -> str:
+        """What is asked for, and what that hides."""
+        what = "replace any one member by any other server"
+        if self.targets is not None:
+            what = " or ".join(f"make it {show(target)}" for target in self.targets)
+        return (
+            f"membership: the cluster begins as {show(frozenset(first))}, administrators ask to "
+            f"{what}, at most {self.changes} begun in one log, in which a place is kept for each "
+            "C_new; hides what needs other or more changes"
         )
 
 
 class RaftModel(Model[Server, Message, Event, Fact]):
     """A cluster of ``bounds.servers`` servers that all run ``step`` with the same options."""
 
-    def __init__(self, bounds: Bounds, profile: str = "paper", rules: Step = step) -> None:
-        """Explore ``rules`` (those of ``spec``, or a sabotage of them) under a profile."""
+    def __init__(
+        self,
+        bounds: Bounds,
+        profile: str = "paper",
+        rules: Step = step,
+        membership: Membership | None = None,
+    ) -> None:
+        """Explore ``rules`` (those of ``spec``, or a sabotage of them) under a profile.
+
+        With ``membership`` the last server is not in the cluster at first.
+        """
         self.name = f"Raft, {profile} profile"
         self.bounds = bounds
         self.profile = profile
@@ -87,11 +129,26 @@ class RaftModel(Model[Server, Message, Event, Fact]):
         self._options_when_full = replace(self.options, no_op=False)
         self.rules = rules
         self.processes = tuple(range(1, bounds.servers + 1))
+        self.membership = membership
+        self.first_members = self.processes[:-1] if membership else self.processes
+        # A place is kept for each C_new, which a leader appends however full its log is.
+        self._places = bounds.log_length - (membership.changes if membership else 0)
+
+    def sentences(self) -> tuple[str, ...]:
+        """Each bound, and what it hides."""
+        if self.membership is None:
+            return self.bounds.sentences()
+        return (*self.bounds.sentences(), self.membership.sentence(self.first_members))
 
     def initial_states(self) -> Sequence[tuple[Server, ...]]:
-        """All servers start for the first time."""
-        ids = [ServerId(p) for p in self.processes]
-        return [tuple(initial_server(i, ids) for i in ids)]
+        """All servers start for the first time; those outside the cluster know of none."""
+        ids = [ServerId(p) for p in self.first_members]
+        return [
+            tuple(
+                initial_server(ServerId(p), ids if p in self.first_members else ())
+                for p in self.processes
+            )
+        ]
 
     def actions(self, process: int, state: Server) -> Sequence[Event]:
         """Timeouts and crashes at any time; commands while the leader's log has room.
@@ -100,20 +157,37 @@ class RaftModel(Model[Server, Message, Event, Fact]):
         """
         offered: list[Event] = [Restart(), HeartbeatTimeout(), RetryTimeout()]
         match state.role:
-            case Leader():
-                if last_index(state.log) < self.bounds.log_length:
+            case Leader(target=target):
+                if not self._is_full(state):
                     made = f"{state.current_term}.{last_index(state.log) + 1}".encode()
                     offered.append(ClientRequest(commands=(Command(data=made),)))
+                    if self.membership and target is None:
+                        offered += self._changes(self.membership, state)
             case _:
                 if state.current_term < self.bounds.terms:
                     offered.append(ElectionTimeout())
         return offered
 
+    def _changes(self, membership: Membership, leader: Server) -> Sequence[Event]:
+        begun = sum(c.new is not None for c in configurations(leader.log))
+        if begun >= membership.changes or leader.configuration.new is not None:
+            return ()
+        members = leader.configuration.old
+        return [
+            ChangeMembership(members=target)
+            for target in membership.targets_from(members, self.processes)
+            if target != members
+        ]
+
+    def _is_full(self, server: Server) -> bool:
+        """Has the log no room for a command, a no-op or the beginning of a change?"""
+        asked = isinstance(server.role, Leader) and server.role.target is not None
+        return _bounded_length(server.log) + asked >= self._places
+
     def act(self, process: int, state: Server, action: Event) -> Outcome[Server, Message, Fact]:
         """An event of the server's own."""
         # The bound refuses the no-op of a leader whose log is full, not its election.
-        full = last_index(state.log) >= self.bounds.log_length
-        options = self._options_when_full if full else self.options
+        options = self._options_when_full if self._is_full(state) else self.options
         after, effects = self.rules(options, state, action)
         return Outcome(
             state=after,
@@ -143,9 +217,11 @@ class RaftModel(Model[Server, Message, Event, Fact]):
         ]
 
     def _within_bounds(self, server: Server) -> bool:
+        changes = self.membership.changes if self.membership else 0
         return (
             server.current_term <= self.bounds.terms
-            and last_index(server.log) <= self.bounds.log_length
+            and _bounded_length(server.log) <= self._places
+            and len(configurations(server.log)) <= 2 * changes
         )
 
     def _claims(self) -> Sequence[Property]:
@@ -169,14 +245,21 @@ class RaftModel(Model[Server, Message, Event, Fact]):
                 predicate=claim.predicate,
                 title=claim.title,
                 sentence=_first_paragraph(claim),
-                expected=self.bounds.reach(claim),
+                expected=self.bounds.reach(claim, len(self.first_members), self._places),
             )
             for claim in WITNESSES
+            if self.membership or not (claim.needs and claim.needs.membership)
         ]
 
     def interchangeable(self) -> Sequence[Sequence[int]]:
-        """No rule of Raft looks at who a server is."""
-        return [self.processes]
+        """No rule of Raft looks at who a server is; an administrator may."""
+        if self.membership is None or self.membership.targets is None:
+            return [self.processes]
+        groups: dict[tuple[bool, ...], list[int]] = {}
+        for p in self.processes:
+            asked_for = tuple(ServerId(p) in target for target in self.membership.targets)
+            groups.setdefault(asked_for, []).append(p)
+        return list(groups.values())
 
     def rename_state(self, renaming: Mapping[int, int], state: Server) -> Server:
         """Rename every server id, wherever the types say that there is one."""
@@ -207,12 +290,13 @@ class RaftModel(Model[Server, Message, Event, Fact]):
         bounds = self.bounds
         return (
             f"{self.name}, servers {bounds.servers}, terms {bounds.terms}, "
-            f"log length {bounds.log_length}"
+            f"log length {bounds.log_length}" + (f", {self.membership}" if self.membership else "")
         )
 
     def kinds(self) -> Sequence[str]:
         """Every event and every message."""
-        events = [e.__name__ for e in get_args(Event) if e is not Receive]
+        without = {Receive} if self.membership else {Receive, ChangeMembership}
+        events = [e.__name__ for e in get_args(Event) if e not in without]
         return [*events, *(f"Receive {m.__name__}" for m in get_args(Message))]
 
     def weight(self, action: Event) -> float:
@@ -232,6 +316,8 @@ class RaftModel(Model[Server, Message, Event, Fact]):
         match value:
             case Log(entries=entries):
                 return "[" + " ".join(map(self.show, entries)) + "]"
+            case Entry(term=term, payload=Configuration() as configuration):
+                return f"t{term}:{self.show(configuration)}"
             case Entry(term=term, payload=NoOp()):
                 return f"t{term}:no-op"
             case Entry(term=term, payload=Command(data=data)):
@@ -248,13 +334,25 @@ class RaftModel(Model[Server, Message, Event, Fact]):
                 inner = ", ".join(
                     f"{f.name}={self.show(getattr(value, f.name))}"
                     for f in fields(value)
-                    if not (f.name == "configuration" and isinstance(value, Server))
+                    if not (isinstance(value, Server) and self._goes_without_saying(value, f.name))
+                    and not (isinstance(value, Leader) and getattr(value, f.name) is None)
                 )
                 return f"{type(value).__name__}({inner})" if inner else type(value).__name__
             case tuple():
                 return "[" + ", ".join(map(self.show, value)) + "]"
             case _:
                 return show(value)
+
+    def _goes_without_saying(self, server: Server, field: str) -> bool:
+        """The configuration, as long as it is what it was at first."""
+        return field == "first_configuration" or (
+            field == "configuration" and server.configuration == server.first_configuration
+        )
+
+
+def _bounded_length(log: Log) -> int:
+    """The length of a log without the entries for which places are kept."""
+    return last_index(log) - sum(c.new is None for c in configurations(log))
 
 
 def quantifiers(claim: Claim) -> tuple[Quantifier, ...]:

@@ -20,7 +20,7 @@ from types import ModuleType
 from typing import cast
 
 from model_check.model import AnyStep, Outcome, Property
-from model_check.raft_model import Bounds, RaftModel, Step
+from model_check.raft_model import Bounds, Membership, RaftModel, Step
 from model_check.trace import TraceStep, clash_of_state, clash_of_step
 from spec import messages
 from spec.cluster import Fact
@@ -57,6 +57,8 @@ class Killed:
     terms: int
     log_length: int
     profile: str = "paper"
+    config_changes: int = 0
+    """Membership changes begun in one log; 0: none is asked for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,6 +70,7 @@ class Control:
     terms: int
     log_length: int
     profile: str = "paper"
+    config_changes: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,6 +102,14 @@ class Mutant:
     seen_in: str
     patches: tuple[Patch, ...] = ()
     verdict: Verdict
+
+
+def model_of(verdict: Killed | Control, rules: Step) -> RaftModel:
+    """The model in which a mutant must end as its verdict says."""
+    bounds = Bounds(servers=verdict.servers, terms=verdict.terms, log_length=verdict.log_length)
+    changes = verdict.config_changes
+    membership = Membership(changes=changes) if changes else None
+    return RaftModel(bounds, verdict.profile, rules, membership)
 
 
 class BadPatch(ValueError):
@@ -355,7 +366,6 @@ NO_PRE_VOTE = "pre-vote (D9.6) is not in spec"
 NO_DISK = "a disk with writes still pending is not in spec, which persists within a step"
 NO_FILES = "files, checksums and torn writes are the server's storage, not in spec"
 NO_SNAPSHOTS = "snapshots (§7) are not in spec"
-NO_MEMBERSHIP = "membership changes (§6) are not in spec"
 NO_READS = "reads (§8, D6.4) are not in spec"
 NO_SESSIONS = "client sessions and answers to clients (§8, D6.3) are not in spec"
 
@@ -632,8 +642,8 @@ missing = request.entries[conflict - request.prev_log_index - 1 :]
         patches=(
             Patch(
                 before="""\
-            server, committed = advance_commit_index(server)
-            return server, (*stored, accepted, *replicate(server), *committed)
+            server, advanced = advance(server)
+            return server, (*stored, *advanced, accepted, *replicate(server))
 """,
                 after="""\
             sent, end = replicate(server), last_index(server.log)
@@ -641,8 +651,8 @@ missing = request.entries[conflict - request.prev_log_index - 1 :]
                 next_index=IndexOf.of(dict.fromkeys(peers(server), Index(end + 1))),
                 match_index=IndexOf.of(dict.fromkeys(peers(server), end)),
             )
-            server, committed = advance_commit_index(replace(server, role=role))
-            return server, (*stored, accepted, *sent, *committed)
+            server, advanced = advance(replace(server, role=role))
+            return server, (*stored, *advanced, accepted, *sent)
 """,
             ),
         ),
@@ -748,8 +758,8 @@ if term_at(server.log, Index(server.commit_index + 1)) != server.current_term:""
         seen_in="d-engine #329, etcd #14370",
         patches=(
             Patch(
-                before="return server, (*stored, accepted, *replicate(server), *committed)",
-                after="return server, (accepted, *replicate(server), *committed, *stored)",
+                before="return server, (*stored, *advanced, accepted, *replicate(server))",
+                after="return server, (*advanced, accepted, *replicate(server), *stored)",
             ),
         ),
         verdict=Killed(by="durable_before_sent", servers=1, terms=1, log_length=1),
@@ -801,7 +811,7 @@ if term_at(server.log, Index(server.commit_index + 1)) != server.current_term:""
         name="B45",
         title="an old uncommitted configuration outlives a newer snapshot",
         seen_in="openraft #1808, scylla #9551",
-        verdict=NotExpressible(reason=f"{NO_SNAPSHOTS}, and {NO_MEMBERSHIP}"),
+        verdict=NotExpressible(reason=NO_SNAPSHOTS),
     ),
     Mutant(
         name="B46",
@@ -838,40 +848,77 @@ if term_at(server.log, Index(server.commit_index + 1)) != server.current_term:""
         name="B51",
         title="a configuration changes before an entry of the leader's term is committed",
         seen_in="Ongaro 2015, copycat #23, AxonServer #120, braft #182",
-        verdict=NotExpressible(reason=NO_MEMBERSHIP),
+        patches=(
+            Patch(
+                before="if term_at(server.log, server.commit_index) != server.current_term:\n"
+                '        return "no entry of this term is committed yet"',
+                after="",
+            ),
+        ),
+        verdict=Killed(
+            by="one_change_at_a_time", servers=2, terms=1, log_length=3, config_changes=1
+        ),
     ),
     Mutant(
         name="B52",
         title="more than one server changes without a joint configuration",
         seen_in="the mistake that §6 is about, D4",
-        verdict=NotExpressible(reason=NO_MEMBERSHIP),
+        patches=(
+            Patch(
+                before="Configuration(old=configuration.old, new=target)",
+                after="Configuration(old=target)",
+            ),
+        ),
+        verdict=Killed(
+            by="joint_consensus_between", servers=2, terms=1, log_length=3, config_changes=1
+        ),
     ),
     Mutant(
         name="B53",
         title="a second change while one is uncommitted",
         seen_in="the mistake that D4.1 rules out",
-        verdict=NotExpressible(reason=NO_MEMBERSHIP),
+        patches=(
+            Patch(
+                before="if last_configuration_index(server.log) > server.commit_index:\n"
+                '        return "the last change is not committed"',
+                after="",
+            ),
+        ),
+        verdict=Killed(
+            by="one_change_at_a_time", servers=2, terms=1, log_length=5, config_changes=2
+        ),
     ),
     Mutant(
         name="B54",
         title="a joint configuration decides by one majority, of the union or of C_new",
         seen_in="CCF #3948 #4018, async-raft #62, camunda #60086",
-        verdict=NotExpressible(
-            reason=f"{NO_MEMBERSHIP}: is_quorum counts joint ones, but none is ever reached"
+        patches=(
+            Patch(
+                module="spec.quorum",
+                before="is_majority(servers, configuration.old) and (\n"
+                "        configuration.new is None or is_majority(servers, configuration.new)\n"
+                "    )",
+                after="is_majority(servers, {*configuration.old, *(configuration.new or ())})",
+            ),
+        ),
+        verdict=Killed(
+            by="committed_on_a_quorum", servers=3, terms=1, log_length=3, config_changes=1
         ),
     ),
     Mutant(
         name="B55",
         title="a candidate stands while committed configurations are unapplied",
         seen_in="etcd #7625 #11284, etcd-raft #456",
-        verdict=NotExpressible(reason=NO_MEMBERSHIP),
+        verdict=NotExpressible(
+            reason="in spec a configuration is in force when it is appended, none is ever unapplied"
+        ),
     ),
     Mutant(
         name="B57",
         title="a removed or isolated server disrupts the leader",
         seen_in="LogCabin #56, hashicorp/raft #526",
         verdict=NotExpressible(
-            reason=f"{NO_MEMBERSHIP}, {NO_PRE_VOTE}; nor is progress with the leader kept a claim"
+            reason=f"{NO_PRE_VOTE}; nor is progress with the leader kept a claim"
         ),
     ),
     Mutant(
@@ -884,7 +931,20 @@ if term_at(server.log, Index(server.commit_index + 1)) != server.current_term:""
         name="B59",
         title="a learner that was made a voter refuses to vote",
         seen_in="etcd #10998, raft-rs #57",
-        verdict=NotExpressible(reason=f"{NO_MEMBERSHIP}, nor are learners (D4.2.1)"),
+        patches=(
+            Patch(
+                before="granted = server.voted_for in (None, request.candidate_id) and is_up",
+                after="granted = server.server_id in members(server.first_configuration) and "
+                "server.voted_for in (None, request.candidate_id) and is_up",
+            ),
+        ),
+        verdict=Control(
+            reason="it only gives fewer votes: a loss of liveness",
+            servers=3,
+            terms=2,
+            log_length=3,
+            config_changes=1,
+        ),
     ),
     # Clients (§8)
     Mutant(
@@ -1018,8 +1078,8 @@ PersistEntries(
         seen_in="by analogy with B37",
         patches=(
             Patch(
-                before="return server, (*stored, elected, *replicate(server), *committed)",
-                after="return server, (elected, *replicate(server), *committed)",
+                before="return server, (*stored, elected, *advanced, *replicate(server))",
+                after="return server, (elected, *advanced, *replicate(server))",
             ),
         ),
         verdict=Killed(
@@ -1109,7 +1169,7 @@ PersistEntries(
             Patch(
                 before="""\
     stored = PersistEntries(first_index=Index(last_index(server.log) + 1), entries=entries)
-    return replace(server, log=append(server.log, entries)), (stored,)
+    return with_log(server, append(server.log, entries)), (stored,)
 """,
                 after="""\
     first_index = Index(server.commit_index + 1)
@@ -1203,7 +1263,7 @@ missing = tuple(
         seen_in="by analogy with B37",
         patches=(
             Patch(
-                before="agreed = agreed_index(server.configuration, stored)",
+                before="agreed = agreed_index(server.configuration, known_to_have(server))",
                 after="agreed = last_index(server.log)",
             ),
         ),
@@ -1251,8 +1311,8 @@ missing = tuple(
         seen_in="by analogy with B37",
         patches=(
             Patch(
-                before="(*stored, accepted, *replicate(server), *committed)",
-                after="(*committed, *stored, accepted, *replicate(server))",
+                before="(*stored, *advanced, accepted, *replicate(server))",
+                after="(*advanced, *stored, accepted, *replicate(server))",
             ),
         ),
         verdict=Killed(by="durable_before_sent", servers=1, terms=1, log_length=1),
@@ -1270,5 +1330,66 @@ missing = tuple(
             ),
         ),
         verdict=Killed(by="within_bounds", servers=2, terms=1, log_length=0),
+    ),
+    # Other sabotages of membership changes
+    Mutant(
+        name="X30",
+        title="a follower goes on with the configuration it had",
+        seen_in="the rule of §6 on when a configuration is in force",
+        patches=(
+            Patch(
+                before="return with_log(server, splice(server.log, conflict, missing)), (",
+                after="return replace(server, log=splice(server.log, conflict, missing)), (",
+            ),
+        ),
+        verdict=Killed(
+            by="latest_configuration_in_force", servers=2, terms=1, log_length=3, config_changes=1
+        ),
+    ),
+    Mutant(
+        name="X31",
+        title="C_new is appended before C_old,new is committed",
+        seen_in="by analogy with B53",
+        patches=(
+            Patch(
+                before="""    if (
+        configuration.new is not None
+        and last_configuration_index(server.log) <= server.commit_index
+    ):""",
+                after="    if configuration.new is not None:",
+            ),
+        ),
+        verdict=Killed(
+            by="one_change_at_a_time", servers=2, terms=1, log_length=3, config_changes=1
+        ),
+    ),
+    Mutant(
+        name="X32",
+        title="a leader that was removed leads on",
+        seen_in="the second issue of §6",
+        patches=(
+            Patch(
+                before="replace(server, role=Follower()), (SteppedDown(), ResetElectionTimer())",
+                after="server, ()",
+            ),
+        ),
+        verdict=Killed(
+            by="removed_leader_steps_down", servers=2, terms=1, log_length=3, config_changes=1
+        ),
+    ),
+    Mutant(
+        name="X33",
+        title="servers that are no members count for a majority",
+        seen_in="the mistake that D4.2.2 warns of",
+        patches=(
+            Patch(
+                module="spec.quorum",
+                before="return 2 * len(servers & voters) > len(voters)",
+                after="return 2 * len(servers) > len(voters)",
+            ),
+        ),
+        verdict=Killed(
+            by="committed_on_a_quorum", servers=3, terms=1, log_length=3, config_changes=1
+        ),
     ),
 )

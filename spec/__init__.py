@@ -26,7 +26,13 @@ Deviations from the paper, each with its reason:
 * Retrying RPCs that are not answered (§5.1) is an event of its own, ``RetryTimeout``.
 * The blank entry at the start of a term (§8) is an option; Figure 2 does not have it.
 * Client sessions and read-only queries (§8) are not here yet.
-* Membership (§6) and snapshots (§7) are not here yet. ``Configuration`` can already be joint and
-  every count of votes or copies goes through ``quorum.is_quorum``; every look at the log goes
-  through ``log``, so that it may one day begin after a snapshot.
+* Membership (§6): joint consensus as in the paper. New servers catch up as non-voting members
+  before C_old,new is appended, until they have stored what is committed (the dissertation counts
+  rounds); who is catching up is known to the leader alone, so that a new leader must be asked
+  again. A leader begins no change before an entry of its own term is committed (the
+  dissertation's rule for single-server changes, kept for all). A server that knows itself to be in
+  no cluster starts no election; that servers which hear a leader disregard RequestVote is not
+  here yet.
+* Snapshots (§7) are not here yet; every look at the log goes through ``log``, so that it may one
+  day begin after one.
 """

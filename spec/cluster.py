@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from spec.events import BecameLeader, Effects
+from spec.events import BecameLeader, CommittedUpTo, Effects
 from spec.log import entry_at
 from spec.raft import recover
 from spec.state import Configuration, Entry, Index, Leader, Log, Server, ServerId, Term
@@ -41,7 +41,10 @@ Fact = Elected | Committed
 
 
 def initial_server(server_id: ServerId, server_ids: Iterable[ServerId]) -> Server:
-    """A server that starts for the first time, with an empty log (Figure 2, "State")."""
+    """A server that starts for the first time, with an empty log (Figure 2, "State").
+
+    ``server_ids`` is the cluster; empty for a server that waits to be added to one (§6).
+    """
     return recover(
         server_id=server_id,
         configuration=Configuration(old=frozenset(server_ids)),
@@ -58,11 +61,17 @@ def facts(before: Server, after: Server, effects: Effects) -> tuple[Fact, ...]:
         for effect in effects
         if isinstance(effect, BecameLeader)
     )
-    return elected + _committed(before, after)
+    return elected + _committed(before, after, effects)
 
 
-def _committed(before: Server, after: Server) -> tuple[Committed, ...]:
-    if not isinstance(after.role, Leader):
+def led(before: Server, after: Server) -> bool:
+    """Was the step taken as leader, even if its last act was to step down (§6)?"""
+    was_leader = isinstance(before.role, Leader) and before.current_term == after.current_term
+    return was_leader or isinstance(after.role, Leader)
+
+
+def _committed(before: Server, after: Server, effects: Effects) -> tuple[Committed, ...]:
+    if after.commit_index == before.commit_index or not led(before, after):
         return ()
     committed = []
     for index in range(before.commit_index + 1, after.commit_index + 1):
@@ -73,7 +82,15 @@ def _committed(before: Server, after: Server) -> tuple[Committed, ...]:
                     term=after.current_term,
                     index=Index(index),
                     entry=entry,
-                    configuration=after.configuration,
+                    configuration=_counted_by(effects, Index(index)) or after.configuration,
                 )
             )
     return tuple(committed)
+
+
+def _counted_by(effects: Effects, index: Index) -> Configuration | None:
+    """The configuration that a leader says has stored the entry at ``index``."""
+    for effect in effects:
+        if isinstance(effect, CommittedUpTo) and effect.commit_index >= index:
+            return effect.counted_by
+    return None

@@ -13,7 +13,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from spec.messages import Message
-from spec.state import Command, Entry, Index, ServerId, Term
+from spec.state import Command, Configuration, Entry, Index, ServerId, Term
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,11 +47,26 @@ class ClientRequest:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ChangeMembership:
+    """An administrator asks this server to make ``members`` the cluster (§6)."""
+
+    members: frozenset[ServerId]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Restart:
     """The server crashed and starts again from what it had persisted (§5.5)."""
 
 
-Event = Receive | ElectionTimeout | HeartbeatTimeout | RetryTimeout | ClientRequest | Restart
+Event = (
+    Receive
+    | ElectionTimeout
+    | HeartbeatTimeout
+    | RetryTimeout
+    | ClientRequest
+    | ChangeMembership
+    | Restart
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,6 +117,8 @@ class CommittedUpTo:
     """Entries up to and with ``commit_index`` may be applied to the state machine (§5.3)."""
 
     commit_index: Index
+    counted_by: Configuration | None = None
+    """On a leader: the configuration of which a quorum has stored them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,6 +138,26 @@ class ClientRequestRefused:
     """The server is not the leader: the commands were not taken."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MembershipChangeAccepted:
+    """The leader replicates to the new servers; the change begins when they have caught up.
+
+    It is done when an entry with the configuration that was asked for is committed.
+    """
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MembershipChangeRefused:
+    """The change was not begun; ``reason`` says why."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SteppedDown:
+    """The leader has committed a configuration without itself and leads no more (§6)."""
+
+
 Persist = PersistTermAndVote | PersistEntries
 Effect = (
     PersistTermAndVote
@@ -132,5 +169,8 @@ Effect = (
     | CommittedUpTo
     | ClientRequestAccepted
     | ClientRequestRefused
+    | MembershipChangeAccepted
+    | MembershipChangeRefused
+    | SteppedDown
 )
 Effects = tuple[Effect, ...]

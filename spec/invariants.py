@@ -15,11 +15,12 @@ Sections are those of the extended Raft paper, "D" those of Ongaro's dissertatio
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, TypeVar
 
-from spec.cluster import Committed, Elected
+from spec.cluster import Committed, Elected, led
 from spec.events import (
     ClientRequestAccepted,
     CommittedUpTo,
@@ -30,21 +31,24 @@ from spec.events import (
     Receive,
     Restart,
     Send,
+    SteppedDown,
 )
 from spec.log import (
     agreement,
+    configurations,
     entries_from,
     entry_at,
     first_conflict,
     is_up_to_date,
+    last_configuration_index,
     last_index,
     last_term,
     splice,
     term_at,
 )
 from spec.messages import AppendEntries, AppendEntriesSuccess, RequestVoteResponse
-from spec.quorum import is_quorum
-from spec.state import Follower, Index, Leader, Log, Server, ServerId
+from spec.quorum import is_quorum, members
+from spec.state import Configuration, Follower, Index, Leader, Log, Server, ServerId
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +58,8 @@ class Needs:
     servers: int
     terms: int
     log_length: int
+    membership: bool = False
+    """Does it need membership changes?"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -329,6 +335,75 @@ def electable_holds_committed(
     return holds(commit, candidate)
 
 
+# --- Membership changes (§6) --------------------------------------------------------------------
+
+
+@always(title="The latest configuration is in force", paper="§6", thesis="D4.1, D4.3")
+def latest_configuration_in_force(server: Server) -> bool | None:
+    """A server always uses the latest configuration in its log, whether it is committed or not.
+
+    Trap: when a conflict cuts the entry off, the configuration before it is in force again.
+    Non-vacuous: a log that carries a configuration.
+    """
+    carried = configurations(server.log)
+    if not carried and server.configuration == server.first_configuration:
+        return None
+    return server.configuration == (server.first_configuration, *carried)[-1]
+
+
+@always(title="Changes go through joint consensus", paper="§6, Fig. 11", thesis="D4.3, Fig. 4.8")
+def joint_consensus_between(server: Server) -> bool | None:
+    """In every log C_old is followed by C_old,new, and that by C_new.
+
+    Trap: two configurations whose majorities need not meet must never be in force next to each
+    other. A server that is added knows of none before its first. Non-vacuous: a log that carries a
+    configuration.
+    """
+    carried = configurations(server.log)
+    if not carried:
+        return None
+    first = (server.first_configuration,) if members(server.first_configuration) else ()
+    pairs = itertools.pairwise((*first, *carried))
+    return all(
+        after.old == (before.old if before.new is None else before.new)
+        and (before.new is None) != (after.new is None)
+        for before, after in pairs
+    )
+
+
+@always(title="One change at a time", paper="§6", thesis="D4.1, D4.3")
+def one_change_at_a_time(
+    before: Server, event: Event, after: Server, effects: Effects
+) -> bool | None:
+    """A leader appends a configuration only when the one before it is committed, and begins a
+    change only when an entry of its own term is committed too.
+
+    Trap: without the second half, a change that an earlier leader left uncommitted can still win
+    (Ongaro's erratum of 2015). Non-vacuous: a leader appends a configuration.
+    """
+    appended = configurations(after.log)[len(configurations(before.log)) :]
+    if not appended or not led(before, after):
+        return None
+    last = last_configuration_index(after.log)
+    former = last_configuration_index(splice(after.log, last, ()))
+    begins = any(configuration.new is not None for configuration in appended)
+    return former <= after.commit_index and (
+        not begins or term_at(after.log, after.commit_index) == after.current_term
+    )
+
+
+@always(title="A removed leader steps down", paper="§6", thesis="D4.2.2")
+def removed_leader_steps_down(server: Server) -> bool | None:
+    """A leader that knows a configuration without itself to be committed leads no more.
+
+    Trap: until then it leads a cluster of which it is no member, and does not count itself.
+    Non-vacuous: a leader that is not in its latest configuration.
+    """
+    if not isinstance(server.role, Leader) or server.server_id in members(server.configuration):
+        return None
+    return last_configuration_index(server.log) > server.commit_index
+
+
 # --- What they rest on: single steps ------------------------------------------------------------
 
 
@@ -383,7 +458,7 @@ def commit_by_current_term(
     Trap: older entries are committed too, but only below one of the current term (Figure 8).
     Non-vacuous: a leader advances its commit_index.
     """
-    if not isinstance(after.role, Leader) or after.commit_index <= before.commit_index:
+    if not led(before, after) or after.commit_index <= before.commit_index:
         return None
     return term_at(after.log, after.commit_index) == after.current_term
 
@@ -397,7 +472,7 @@ def followers_commit_as_told(
     Trap: State Machine Safety sees a commit that nobody counted only when it clashes with another.
     Non-vacuous: a server that does not lead advances its commit_index.
     """
-    if isinstance(after.role, Leader) or after.commit_index <= before.commit_index:
+    if led(before, after) or after.commit_index <= before.commit_index:
         return None
     match event:
         case Receive(message=AppendEntries() as request):
@@ -597,6 +672,53 @@ def next_index_decremented(server: Server) -> bool:
             )
         case _:
             return False
+
+
+@sometimes(
+    title="A joint configuration is committed",
+    paper="§6, Fig. 11",
+    thesis="D4.3",
+    needs=Needs(servers=2, terms=1, log_length=2, membership=True),
+)
+def joint_configuration_committed(commit: Committed) -> bool:
+    """C_old,new is stored by majorities of C_old and of C_new."""
+    payload = commit.entry.payload
+    return isinstance(payload, Configuration) and payload.new is not None
+
+
+@sometimes(
+    title="A change is completed",
+    paper="§6, Fig. 11",
+    thesis="D4.3",
+    needs=Needs(servers=2, terms=1, log_length=2, membership=True),
+)
+def change_completed(commit: Committed) -> bool:
+    """C_new is committed."""
+    return isinstance(commit.entry.payload, Configuration) and commit.configuration.new is None
+
+
+@sometimes(
+    title="A leader outside C_new steps down",
+    paper="§6",
+    thesis="D4.2.2",
+    needs=Needs(servers=2, terms=1, log_length=2, membership=True),
+)
+def leader_outside_steps_down(
+    before: Server, event: Event, after: Server, effects: Effects
+) -> bool:
+    """The leader commits a configuration that it is not in, and becomes a follower."""
+    return any(isinstance(effect, SteppedDown) for effect in effects)
+
+
+@sometimes(
+    title="A configuration is cut off again",
+    paper="§6",
+    thesis="D4.1",
+    needs=Needs(servers=4, terms=2, log_length=2, membership=True),
+)
+def configuration_truncated(before: Server, event: Event, after: Server, effects: Effects) -> bool:
+    """A conflict removes an entry with a configuration: the one before it is in force again."""
+    return len(configurations(after.log)) < len(configurations(before.log))
 
 
 # --- Shared by the claims -----------------------------------------------------------------------

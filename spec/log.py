@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from spec.state import Entry, Index, Log, Term
+from spec.state import Configuration, Entry, Index, Log, Term
 
 
 def last_index(log: Log) -> Index:
@@ -52,6 +52,19 @@ def first_conflict(log: Log, prev_log_index: Index, entries: tuple[Entry, ...]) 
 def splice(log: Log, first_index: Index, entries: tuple[Entry, ...]) -> Log:
     """The log cut before ``first_index``, then ``entries`` (§5.3)."""
     return Log(entries=log.entries[: first_index - 1] + entries)
+
+
+def last_configuration_index(log: Log) -> Index:
+    """Index of the latest entry that carries a configuration; 0 when there is none (§6)."""
+    for offset in range(len(log.entries) - 1, -1, -1):
+        if isinstance(log.entries[offset].payload, Configuration):
+            return Index(offset + 1)
+    return Index(0)
+
+
+def configurations(log: Log) -> tuple[Configuration, ...]:
+    """All configurations in the log, oldest first (§6)."""
+    return tuple(e.payload for e in log.entries if isinstance(e.payload, Configuration))
 
 
 def is_up_to_date(

@@ -9,11 +9,13 @@ stands here and nowhere else.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import assert_never
 
 from spec.events import (
     BecameLeader,
+    ChangeMembership,
     ClientRequest,
     ClientRequestAccepted,
     ClientRequestRefused,
@@ -23,6 +25,8 @@ from spec.events import (
     Event,
     HeardFromLeader,
     HeartbeatTimeout,
+    MembershipChangeAccepted,
+    MembershipChangeRefused,
     PersistEntries,
     PersistTermAndVote,
     Receive,
@@ -30,12 +34,15 @@ from spec.events import (
     Restart,
     RetryTimeout,
     Send,
+    SteppedDown,
 )
 from spec.log import (
     append,
+    configurations,
     entries_from,
     first_conflict,
     is_up_to_date,
+    last_configuration_index,
     last_index,
     last_term,
     splice,
@@ -94,6 +101,8 @@ def step(options: Options, server: Server, event: Event) -> tuple[Server, Effect
             return on_retry_timeout(server)
         case ClientRequest():
             return on_client_request(server, event)
+        case ChangeMembership():
+            return on_change_membership(server, event)
         case Restart():
             return restart(server), (ResetElectionTimer(),)
         case _:
@@ -111,10 +120,14 @@ def recover(
     voted_for: ServerId | None,
     log: Log,
 ) -> Server:
-    """A server as it starts, for the first time or from its persistent state (§5.2, §5.5)."""
+    """A server as it starts, for the first time or from its persistent state (§5.2, §5.5).
+
+    ``configuration`` is the one before the first entry of ``log``.
+    """
     return Server(
         server_id=server_id,
-        configuration=configuration,
+        first_configuration=configuration,
+        configuration=in_force(configuration, log),
         current_term=current_term,
         voted_for=voted_for,
         log=log,
@@ -127,7 +140,7 @@ def restart(server: Server) -> Server:
     """Only the persistent state survives a crash (Figure 2, §5.5)."""
     return recover(
         server_id=server.server_id,
-        configuration=server.configuration,
+        configuration=server.first_configuration,
         current_term=server.current_term,
         voted_for=server.voted_for,
         log=server.log,
@@ -234,24 +247,32 @@ def store_entries(server: Server, request: AppendEntries) -> tuple[Server, Effec
     if conflict is None:
         return server, ()
     missing = request.entries[conflict - request.prev_log_index - 1 :]
-    return replace(server, log=splice(server.log, conflict, missing)), (
+    return with_log(server, splice(server.log, conflict, missing)), (
         PersistEntries(first_index=conflict, entries=missing),
     )
 
 
-def commit_up_to(server: Server, index: Index) -> tuple[Server, Effects]:
+def commit_up_to(
+    server: Server, index: Index, counted_by: Configuration | None = None
+) -> tuple[Server, Effects]:
     """Entries up to ``index`` are committed; ``commit_index`` never goes back (§5.3)."""
     if index <= server.commit_index:
         return server, ()
-    return replace(server, commit_index=index), (CommittedUpTo(commit_index=index),)
+    committed = CommittedUpTo(commit_index=index, counted_by=counted_by)
+    return replace(server, commit_index=index), (committed,)
 
 
 # --- Rules for Servers: followers and candidates ------------------------------------------------
 
 
 def on_election_timeout(options: Options, server: Server) -> tuple[Server, Effects]:
-    """Followers and candidates start an election; a leader has no election timeout (§5.2)."""
+    """Followers and candidates start an election; a leader has no election timeout (§5.2).
+
+    A server that knows itself to be in no cluster, not yet or no more, starts none (§6).
+    """
     match server.role:
+        case Follower() | Candidate() if is_outside(server):
+            return server, ()
         case Follower() | Candidate():
             return start_election(options, server)
         case Leader():
@@ -329,8 +350,8 @@ def become_leader(options: Options, server: Server) -> tuple[Server, Effects]:
     if not options.no_op:
         return server, (elected, *heartbeats(server))
     server, stored = append_entries(server, (Entry(term=server.current_term, payload=NoOp()),))
-    server, committed = advance_commit_index(server)
-    return server, (*stored, elected, *replicate(server), *committed)
+    server, advanced = advance(server)
+    return server, (*stored, elected, *advanced, *replicate(server))
 
 
 def on_heartbeat_timeout(server: Server) -> tuple[Server, Effects]:
@@ -369,8 +390,8 @@ def on_client_request(server: Server, request: ClientRequest) -> tuple[Server, E
                 server,
                 tuple(Entry(term=server.current_term, payload=c) for c in request.commands),
             )
-            server, committed = advance_commit_index(server)
-            return server, (*stored, accepted, *replicate(server), *committed)
+            server, advanced = advance(server)
+            return server, (*stored, *advanced, accepted, *replicate(server))
         case Follower() | Candidate():
             return server, (ClientRequestRefused(),)
         case _:
@@ -380,7 +401,7 @@ def on_client_request(server: Server, request: ClientRequest) -> tuple[Server, E
 def append_entries(server: Server, entries: tuple[Entry, ...]) -> tuple[Server, Effects]:
     """A leader only ever appends to its own log (Leader Append-Only, §5.3)."""
     stored = PersistEntries(first_index=Index(last_index(server.log) + 1), entries=entries)
-    return replace(server, log=append(server.log, entries)), (stored,)
+    return with_log(server, append(server.log, entries)), (stored,)
 
 
 def heartbeats(server: Server) -> Effects:
@@ -389,13 +410,19 @@ def heartbeats(server: Server) -> Effects:
 
 
 def replicate(server: Server) -> Effects:
-    """AppendEntries to every other server that may lack entries (§5.3)."""
+    """AppendEntries to every other server that may lack entries (§5.3).
+
+    A leader that has just stepped down sends none.
+    """
+    if not isinstance(server.role, Leader):
+        return ()
     return tuple(effect for peer in peers(server) for effect in replicate_to(server, peer))
 
 
 def replicate_to(server: Server, peer: ServerId) -> Effects:
     """If last log index >= next_index: send the entries starting at next_index (§5.3)."""
-    assert isinstance(server.role, Leader), "only a leader replicates"
+    if not isinstance(server.role, Leader):
+        return ()
     entries = entries_from(server.log, server.role.next_index[peer])
     return (append_entries_to(server, peer, entries),) if entries else ()
 
@@ -426,14 +453,18 @@ def on_append_entries_success(
     """
     match server.role:
         case Leader(next_index=next_index, match_index=match_index) if (
-            response.match_index > match_index[follower]
+            follower in match_index and response.match_index > match_index[follower]
         ):
-            role = Leader(
+            role = replace(
+                server.role,
                 next_index=next_index.put(follower, Index(response.match_index + 1)),
                 match_index=match_index.put(follower, response.match_index),
             )
-            server, committed = advance_commit_index(replace(server, role=role))
-            return server, committed + replicate_to(server, follower)
+            end = last_index(server.log)
+            server, advanced = advance(replace(server, role=role))
+            if last_index(server.log) > end:
+                return server, advanced + replicate(server)
+            return server, advanced + replicate_to(server, follower)
         case Follower() | Candidate() | Leader():
             return server, ()
         case _:
@@ -450,11 +481,11 @@ def on_append_entries_mismatch(
     """
     match server.role:
         case Leader(next_index=next_index, match_index=match_index) if (
-            match_index[follower] < response.prev_log_index == next_index[follower] - 1
+            follower in match_index
+            and match_index[follower] < response.prev_log_index == next_index[follower] - 1
         ):
-            role = Leader(
-                next_index=next_index.put(follower, response.prev_log_index),
-                match_index=match_index,
+            role = replace(
+                server.role, next_index=next_index.put(follower, response.prev_log_index)
             )
             server = replace(server, role=role)
             return server, replicate_to(server, follower)
@@ -464,20 +495,138 @@ def on_append_entries_mismatch(
             assert_never(server.role)
 
 
+def advance(server: Server) -> tuple[Server, Effects]:
+    """Commit what can be committed, and go on with a membership change (§5.3, §6)."""
+    server, committed = advance_commit_index(server)
+    appended: Effects = ()
+    server, stored = next_configuration(server)
+    while stored:  # the new configuration may have stored enough already
+        appended += stored
+        server, more = advance_commit_index(server)
+        committed += more
+        server, stored = next_configuration(server)
+    server, removed = step_down_if_removed(server)
+    return server, (*appended, *committed, *removed)
+
+
 def advance_commit_index(server: Server) -> tuple[Server, Effects]:
     """If a majority has stored an entry *of the leader's term*, it and all before are committed.
 
     Entries of older terms are never committed by counting, only with a newer one (§5.3, §5.4.2,
     Figure 8).
     """
-    assert isinstance(server.role, Leader), "only a leader counts"
-    stored = {**server.role.match_index, server.server_id: last_index(server.log)}
-    agreed = agreed_index(server.configuration, stored)
+    agreed = agreed_index(server.configuration, known_to_have(server))
     if term_at(server.log, agreed) != server.current_term:
         return server, ()
-    return commit_up_to(server, agreed)
+    return commit_up_to(server, agreed, counted_by=server.configuration)
+
+
+def known_to_have(server: Server) -> Mapping[ServerId, Index]:
+    """Up to where each server has the leader's log, as far as the leader knows (§5.3)."""
+    assert isinstance(server.role, Leader), "only a leader counts"
+    return {**server.role.match_index, server.server_id: last_index(server.log)}
 
 
 def peers(server: Server) -> tuple[ServerId, ...]:
-    """All other servers of the configuration, ascending."""
-    return tuple(i for i in members(server.configuration) if i != server.server_id)
+    """All other servers of the configuration, and of the one asked for; ascending."""
+    target: frozenset[ServerId] | None = None
+    if isinstance(server.role, Leader):
+        target = server.role.target
+    others = {*members(server.configuration), *(target or ())} - {server.server_id}
+    return tuple(sorted(others))
+
+
+# --- Cluster membership changes (§6) ------------------------------------------------------------
+
+
+def in_force(first: Configuration, log: Log) -> Configuration:
+    """A server uses the latest configuration in its log, committed or not (§6)."""
+    return (first, *configurations(log))[-1]
+
+
+def with_log(server: Server, log: Log) -> Server:
+    """The server with another log: an entry that comes or goes may change the configuration."""
+    configuration = in_force(server.first_configuration, log)
+    return replace(server, log=log, configuration=configuration)
+
+
+def on_change_membership(server: Server, request: ChangeMembership) -> tuple[Server, Effects]:
+    """A leader lets the new servers catch up first, as non-voting members (§6).
+
+    One change at a time, and none before an entry of the leader's own term is committed.
+    """
+    match server.role:
+        case Leader() as role:
+            reason = why_not_now(server, role)
+        case Follower() | Candidate():
+            reason = "this server is not the leader"
+        case _:
+            assert_never(server.role)
+    if not request.members:
+        reason = "a cluster has at least one member"
+    if request.members == server.configuration.old:
+        reason = "these are the members"
+    if reason or not isinstance(server.role, Leader):
+        return server, (MembershipChangeRefused(reason=reason),)
+    new = request.members - server.configuration.old - {server.server_id}
+    role = replace(
+        server.role,
+        next_index=server.role.next_index.extend(new, Index(last_index(server.log) + 1)),
+        match_index=server.role.match_index.extend(new, Index(0)),
+        target=request.members,
+    )
+    server, begun = advance(replace(server, role=role))
+    asked = replicate(server) if begun else heartbeats(server)
+    return server, (*begun, MembershipChangeAccepted(), *asked)
+
+
+def why_not_now(server: Server, leader: Leader) -> str:
+    """Why a leader may not begin a membership change now, or nothing (§6, D4.1)."""
+    if leader.target is not None or server.configuration.new is not None:
+        return "a change is under way"
+    if last_configuration_index(server.log) > server.commit_index:
+        return "the last change is not committed"
+    if term_at(server.log, server.commit_index) != server.current_term:
+        return "no entry of this term is committed yet"
+    return ""
+
+
+def next_configuration(server: Server) -> tuple[Server, Effects]:
+    """Append C_old,new when the new servers have caught up; C_new when that is committed (§6)."""
+    assert isinstance(server.role, Leader), "only a leader changes the configuration"
+    configuration, target = server.configuration, server.role.target
+    if (
+        configuration.new is not None
+        and last_configuration_index(server.log) <= server.commit_index
+    ):
+        return append_configuration(server, Configuration(old=configuration.new))
+    if target is None or not have_caught_up(server, target - configuration.old):
+        return server, ()
+    server = replace(server, role=replace(server.role, target=None))
+    return append_configuration(server, Configuration(old=configuration.old, new=target))
+
+
+def have_caught_up(server: Server, new: frozenset[ServerId]) -> bool:
+    """Have these servers stored all that is committed, so that they delay nothing (§6)?"""
+    known = known_to_have(server)
+    return all(known[i] >= server.commit_index for i in new)
+
+
+def append_configuration(server: Server, configuration: Configuration) -> tuple[Server, Effects]:
+    """A leader appends a configuration, and counts by it from now on (§6)."""
+    return append_entries(server, (Entry(term=server.current_term, payload=configuration),))
+
+
+def is_outside(server: Server) -> bool:
+    """Is the server not in the latest configuration, and does it know that to be committed (§6)?"""
+    return (
+        server.server_id not in members(server.configuration)
+        and last_configuration_index(server.log) <= server.commit_index
+    )
+
+
+def step_down_if_removed(server: Server) -> tuple[Server, Effects]:
+    """A leader that is not in C_new leads until C_new is committed (§6)."""
+    if not is_outside(server):
+        return server, ()
+    return replace(server, role=Follower()), (SteppedDown(), ResetElectionTimer())

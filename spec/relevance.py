@@ -48,11 +48,11 @@ def _is_obsolete_answer(
         case _, Candidate():
             return False  # it may win this term and hear such an answer as its leader
         case AppendEntriesSuccess(match_index=match_index), Leader(match_index=known):
-            return match_index <= known[source]
+            return source in known and match_index <= known[source]
         case AppendEntriesMismatch(prev_log_index=prev), Leader(
             next_index=next_index, match_index=known
         ):
-            return not known[source] < prev < next_index[source]
+            return source in known and not known[source] < prev < next_index[source]
         case _:
             return True  # a follower leads and stands no more in this term, a leader has its votes
 

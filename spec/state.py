@@ -7,7 +7,7 @@ stand for "before the first entry". "Nobody" is always ``None``.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import NewType
 
@@ -28,7 +28,18 @@ class NoOp:
     """The blank entry a leader commits at the start of its term (§8)."""
 
 
-Payload = Command | NoOp
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Configuration:
+    """The servers whose majorities elect and commit: C_old, or C_old,new while it is joint (§6).
+
+    An entry that carries one is in force on a server from the moment it is in its log.
+    """
+
+    old: frozenset[ServerId]
+    new: frozenset[ServerId] | None = None
+
+
+Payload = Command | NoOp | Configuration
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,14 +60,6 @@ class Log:
     entries: tuple[Entry, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Configuration:
-    """The servers whose majorities elect and commit: C_old, or C_old,new while it is joint (§6)."""
-
-    old: frozenset[ServerId]
-    new: frozenset[ServerId] | None = None
-
-
 @dataclass(frozen=True, slots=True)
 class IndexOf(Mapping[ServerId, Index]):
     """An immutable, hashable ``server -> index`` table: next_index[] and match_index[] of Figure 2.
@@ -70,6 +73,10 @@ class IndexOf(Mapping[ServerId, Index]):
     def of(cls, indices: Mapping[ServerId, Index]) -> IndexOf:
         """The table with these indices."""
         return cls(tuple(sorted(indices.items())))
+
+    def extend(self, servers: Iterable[ServerId], index: Index) -> IndexOf:
+        """A copy in which those of ``servers`` that are not in the table have ``index``."""
+        return IndexOf.of({**dict.fromkeys(servers, index), **self})
 
     def put(self, server_id: ServerId, index: Index) -> IndexOf:
         """A copy in which ``server_id`` has ``index``; the server must be in the table."""
@@ -116,6 +123,8 @@ class Leader:
 
     next_index: IndexOf
     match_index: IndexOf
+    target: frozenset[ServerId] | None = None
+    """The members that were asked for, while those of them that are new catch up (§6)."""
 
 
 Role = Follower | Candidate | Leader
@@ -126,8 +135,10 @@ class Server:
     """One server: Figure 2, "State"."""
 
     server_id: ServerId
+    first_configuration: Configuration
+    """The configuration before the first entry of the log."""
     configuration: Configuration
-    """The configuration in force (§6)."""
+    """The configuration in force: the latest one in the log, committed or not (§6)."""
 
     # Persistent state on all servers: on stable storage before any message that depends on it.
     current_term: Term

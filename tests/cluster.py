@@ -16,7 +16,10 @@ from typing import Annotated, Any, Self, get_origin, get_type_hints
 
 from spec.cluster import Committed, Elected, Fact, facts, initial_server
 from spec.events import (
+    ChangeMembership,
     ClientRequest,
+    CommittedUpTo,
+    Effect,
     Effects,
     ElectionTimeout,
     Event,
@@ -128,11 +131,16 @@ class Cluster:
     packets were never delivered nor given up; any packet of ``network`` may arrive at any time.
     """
 
-    def __init__(self, size: int = 3, options: Options = PAPER, step: Step = step) -> None:
+    def __init__(
+        self, size: int = 3, options: Options = PAPER, step: Step = step, outside: int = 0
+    ) -> None:
+        """``size`` members, and servers ``outside`` that wait to be added (§6)."""
         ids = [ServerId(i) for i in range(1, size + 1)]
         self.options = options
         self.step = step
         self.servers = {i: initial_server(i, ids) for i in ids}
+        for i in map(ServerId, range(size + 1, size + outside + 1)):
+            self.servers[i] = initial_server(i, ())
         self.network: dict[Packet, None] = {}
         self.in_flight: dict[Packet, None] = {}
         self.history: dict[Fact, None] = {}
@@ -208,6 +216,10 @@ class Cluster:
     def request(self, server_id: ServerId, *commands: str) -> Effects:
         """A client asks for commands."""
         return self.happen(server_id, client_request(*commands))
+
+    def change(self, server_id: ServerId, *members: ServerId) -> Effects:
+        """An administrator asks for another membership."""
+        return self.happen(server_id, ChangeMembership(members=frozenset(members)))
 
     def restart(self, server_id: ServerId) -> Effects:
         """A server crashes and starts again."""
@@ -342,3 +354,8 @@ def leader_role(role: Role) -> Leader:
     """The role, which must be that of a leader."""
     assert isinstance(role, Leader)
     return role
+
+
+def commits(effects: Iterable[Effect]) -> list[Index]:
+    """The commit indices that a step announces."""
+    return [effect.commit_index for effect in effects if isinstance(effect, CommittedUpTo)]

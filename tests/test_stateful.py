@@ -23,6 +23,7 @@ from hypothesis.stateful import (
 )
 
 from spec.events import (
+    ChangeMembership,
     Effects,
     ElectionTimeout,
     Event,
@@ -100,6 +101,12 @@ class ClusterMachine(RuleBasedStateMachine):
         self.happen(server_id, client_request(*commands), heard_by)
 
     @once_begun
+    @rule(server_id=A_LEADER | ANYONE, members=st.sets(ANYONE, min_size=1), heard_by=SOME)
+    def change(self, server_id: ServerId, members: set[ServerId], heard_by: set[ServerId]) -> None:
+        """Administrators ask anyone, but more often a leader."""
+        self.happen(server_id, ChangeMembership(members=frozenset(members)), heard_by)
+
+    @once_begun
     @rule(server_id=ANYONE)
     def restart(self, server_id: ServerId) -> None:
         """Anyone may crash."""
@@ -133,19 +140,21 @@ class ClusterMachine(RuleBasedStateMachine):
         self.cluster.check(Shape.PRESENT_AND_HISTORY)
 
 
-def machine(size: int, options: Options, step: Step = step) -> type[ClusterMachine]:
+def machine(
+    size: int, options: Options, step: Step = step, outside: int = 0
+) -> type[ClusterMachine]:
     """The machine for clusters of this kind."""
 
     class Machine(ClusterMachine):
-        new_cluster = staticmethod(partial(Cluster, size, options, step))
+        new_cluster = staticmethod(partial(Cluster, size, options, step, outside))
 
     return Machine
 
 
 @pytest.mark.parametrize("options", [PAPER, SERVER], ids=["paper", "server"])
-@pytest.mark.parametrize("size", [3, 5])
-def test_claims_hold_whatever_happens(size: int, options: Options) -> None:
-    run_state_machine_as_test(machine(size, options), settings=RANDOM)
+@pytest.mark.parametrize(("size", "outside"), [(3, 0), (5, 0), (3, 2)])
+def test_claims_hold_whatever_happens(size: int, outside: int, options: Options) -> None:
+    run_state_machine_as_test(machine(size, options, outside=outside), settings=RANDOM)
 
 
 @pytest.mark.parametrize("options", [PAPER, SERVER], ids=["paper", "server"])
@@ -159,7 +168,7 @@ def test_machine_brings_about_every_event_and_applies_every_property(options: Op
 
     class Watched(ClusterMachine):
         def new_cluster(self) -> Cluster:
-            clusters.append(Cluster(3, options, watched))
+            clusters.append(Cluster(3, options, watched, outside=1))
             return clusters[-1]
 
     run_state_machine_as_test(Watched, settings=REPEATABLE)

@@ -5,6 +5,8 @@ who was elected, what was committed, and every server's role, term, vote, commit
 A blank line ends a block; ``#`` begins a comment.
 
     5 servers, paper            a new cluster and its profile (``paper`` or ``server``)
+    3 servers and 2 outside, paper      the same, with servers that wait to be added (§6)
+    S1: members S3 S4 S5        an administrator asks for another membership
     S1: election timeout        or ``heartbeat``, ``retry``, ``restart``, ``client x y``
     deliver RequestVote S1 -> S2    the latest one that was sent, perhaps once more
     exchange S1 <-> S2 S3       all that is in flight between S1 and the others, and what follows
@@ -16,6 +18,7 @@ A blank line ends a block; ``#`` begins a comment.
 from __future__ import annotations
 
 import re
+from typing import assert_never
 
 from spec import messages
 from spec.events import (
@@ -26,13 +29,15 @@ from spec.events import (
     ElectionTimeout,
     Event,
     HeartbeatTimeout,
+    MembershipChangeRefused,
     PersistEntries,
     Restart,
     RetryTimeout,
+    SteppedDown,
 )
 from spec.messages import Message
 from spec.raft import PAPER, SERVER, Options
-from spec.state import Command, Entry, Server, ServerId
+from spec.state import Command, Configuration, Entry, NoOp, Payload, Server, ServerId
 from tests.cluster import Cluster, client_request
 
 PROFILES = {"paper": PAPER, "server": SERVER}
@@ -51,8 +56,8 @@ class BadCommand(ValueError):
 class Recorder(Cluster):
     """A cluster that writes down what is worth reading."""
 
-    def __init__(self, size: int, options: Options) -> None:
-        super().__init__(size, options)
+    def __init__(self, size: int, options: Options, outside: int = 0) -> None:
+        super().__init__(size, options, outside=outside)
         self.notes: list[str] = []
 
     def take_step(self, server_id: ServerId, event: Event) -> Effects:
@@ -74,6 +79,10 @@ def note(before: Server, effect: object) -> str | None:
             return f"removes its entries from {first} on"
         case ClientRequestRefused():
             return "refuses the client"
+        case MembershipChangeRefused(reason=reason):
+            return f"refuses the change: {reason}"
+        case SteppedDown():
+            return "steps down"
         case _:
             return None
 
@@ -91,6 +100,9 @@ def played(text: str) -> tuple[str, list[Cluster]]:
             match command.split():
                 case [size, "servers,", profile]:
                     cluster = Recorder(int(size), PROFILES[profile])
+                    clusters.append(cluster)
+                case [size, "servers", "and", outside, "outside,", profile]:
+                    cluster = Recorder(int(size), PROFILES[profile], int(outside))
                     clusters.append(cluster)
                 case ["remember", name]:
                     moments[name] = cluster.copy()
@@ -110,6 +122,8 @@ def obey(cluster: Cluster, command: str) -> None:
     match command.replace(":", "").split():
         case [_, "client", *commands]:
             cluster.happen(ids[0], client_request(*commands))
+        case [_, "members", *_]:
+            cluster.change(*ids)
         case ["deliver", kind, _, "->", _]:
             message_type: type[Message] = getattr(messages, kind)
             cluster.deliver(message_type, *ids)
@@ -137,7 +151,18 @@ def shown(server: Server) -> str:
 
 def shown_log(entries: tuple[Entry, ...]) -> str:
     """``1x 2y``: an entry of term 1 with command x, then one of term 2 with command y."""
-    return " ".join(
-        f"{e.term}{e.payload.data.decode() if isinstance(e.payload, Command) else '*'}"
-        for e in entries
-    )
+    return " ".join(f"{e.term}{shown_payload(e.payload)}" for e in entries)
+
+
+def shown_payload(payload: Payload) -> str:
+    """A command, ``*`` for a no-op, ``[123]`` or ``[123/345]`` for a configuration."""
+    match payload:
+        case Command(data=data):
+            return data.decode()
+        case NoOp():
+            return "*"
+        case Configuration(old=old, new=new):
+            halves = [old] if new is None else [old, new]
+            return "[" + "/".join("".join(map(str, sorted(half))) for half in halves) + "]"
+        case _:
+            assert_never(payload)

@@ -31,6 +31,7 @@ from tests.cluster import (
     Cluster,
     append_entries,
     client_request,
+    commits,
     entries,
     follower,
     leader_role,
@@ -163,7 +164,7 @@ def test_entry_is_committed_once_a_majority_has_it() -> None:
     cluster.exchange(S1, S2)
     assert cluster.servers[S1].commit_index == 0
     effects = [e for _, happened in cluster.exchange(S1, S3) for e in happened]
-    assert CommittedUpTo(commit_index=Index(1)) in effects
+    assert Index(1) in commits(effects)
     assert cluster.servers[S1].commit_index == 1
 
 
@@ -182,7 +183,7 @@ def test_single_server_commits_at_once(options: Options, committed: int) -> None
     """In a cluster of one, the leader is the majority. Source: §5.3"""
     cluster = Cluster(size=1, options=options)
     cluster.time_out(S1)
-    assert CommittedUpTo(commit_index=Index(committed)) in cluster.request(S1, "x", "y")
+    assert Index(committed) in commits(cluster.request(S1, "x", "y"))
 
 
 def test_commitment_covers_all_preceding_entries() -> None:
