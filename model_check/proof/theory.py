@@ -1,0 +1,80 @@
+"""Which actions and lemmas make up which proof, and what they take for granted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields, replace
+from inspect import Parameter, signature
+from typing import Any, get_type_hints
+
+from model_check.proof import actions, lemmas
+from model_check.proof.actions import Action
+from model_check.proof.lemmas import Lemma
+from model_check.proof.logic import Configuration, Formula, ServerSet, Sort, all_of, implies, member
+from model_check.proof.state import State
+
+
+@dataclass(frozen=True, kw_only=True)
+class Theory:
+    """One proof: the lemmas hold in the first state, and every action keeps them."""
+
+    name: str
+    title: str
+    state: type[State]
+    initial: Callable[[Any], Any]
+    actions: Sequence[Action]
+    lemmas: Sequence[Lemma]
+    consequences: Sequence[Lemma]
+
+
+def variables(function: Callable[..., Any]) -> tuple[tuple[str, Sort], ...]:
+    """Name and sort of each parameter after the state."""
+    hints = get_type_hints(function, include_extras=True)
+    names = list(signature(function).parameters)[1:]
+    return tuple((name, hints[name].__metadata__[0]) for name in names)
+
+
+def vocabulary(state: type[State]) -> dict[str, tuple[tuple[Sort, ...], Sort]]:
+    """The sorts of the arguments and of the value of each function of a state."""
+    hints = get_type_hints(state, include_extras=True)
+    found = {}
+    for field in fields(state):
+        arguments, result = hints[field.name].__metadata__
+        found[field.name] = (
+            tuple(sort.__metadata__[0] for sort in arguments),
+            result.__metadata__[0],
+        )
+    return found
+
+
+def initial(s: State) -> State:
+    """All servers start for the first time; nothing was sent and nothing happened yet."""
+    return replace(
+        s,
+        current_term=lambda n: 0,
+        has_voted=lambda n: False,
+        last_index=lambda n: 0,
+        commit_index=lambda n: 0,
+        is_candidate=lambda n: False,
+        is_leader=lambda n: False,
+        vote_requested=lambda c, t, i, x: False,
+        vote_sent=lambda k, t, c: False,
+        acknowledged=lambda k, t: 0,
+        append_sent=lambda m: False,
+        elected=lambda t: False,
+        term_last=lambda t: 0,
+        counted=lambda t, i: False,
+    )
+
+
+STATIC = Theory(
+    name="static",
+    title="basic Raft (§5), fixed membership",
+    state=State,
+    initial=initial,
+    actions=actions.ACTIONS,
+    lemmas=lemmas.LEMMAS,
+    consequences=lemmas.CONSEQUENCES,
+)
+
+THEORIES = {theory.name: theory for theory in (STATIC,)}
