@@ -8,7 +8,7 @@ sequence of these actions (``refinement``); the actions allow more than ``spec``
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -41,6 +41,8 @@ class Effect:
     after: Any
     consequences: Mapping[str, Formula] = field(default_factory=dict)
     """What follows from the lemmas and the guards; proved before it is used."""
+    mention: Sequence[Any] = ()
+    """Terms at which z3 should use lemmas; without meaning."""
 
 
 Action = Callable[..., Effect]
@@ -187,7 +189,7 @@ def send_entries(s: State, n: Server, m: Request) -> Effect:
                     s.sent_term(m, i) == s.entry_term(n, i),
                     s.sent_value(m, i) == s.entry_value(n, i),
                 ),
-                lambda i: s.sent_term(m, i),
+                lambda i: [s.sent_term(m, i), s.sent_value(m, i)],
             ),
             "own commit index": s.leader_commit(m) <= s.commit_index(n),
             "history": all_of(
@@ -239,7 +241,7 @@ def _matches(s: State, n: Server, m: Request, first: Index, last: Index) -> Form
         first,
         last,
         lambda i: all_of(i <= s.last_index(n), s.entry_term(n, i) == s.sent_term(m, i)),
-        lambda i: s.sent_term(m, i),
+        lambda i: [s.sent_term(m, i)],
     )
 
 
@@ -249,6 +251,7 @@ def keep_entries(s: State, n: Server, m: Request) -> Effect:
     return Effect(
         _accept(s, n, m) | {"no conflict": _matches(s, n, m, first, final)},
         replace(s, **_accepted(s, n, m)),
+        mention=[s.sent_term(m, final)],
     )
 
 

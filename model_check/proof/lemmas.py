@@ -162,7 +162,7 @@ def voters_voted(s: State, t: Term, k: Server) -> Formula:
     )
 
 
-@lemma("§5.2, §6", lambda s, t: [(s.voters(t),)])
+@lemma("§5.2, §6", lambda s, t: [(s.elected(t),)])
 def voters_are_a_quorum(s: State, t: Term) -> Formula:
     """A leader was elected by a quorum of the configuration in its log."""
     return implies(
@@ -189,7 +189,7 @@ def candidate_was_not_elected(s: State, n: Server) -> Formula:
     )
 
 
-@lemma("§5.2", lambda s, t: [(s.leader_of(t),)])
+@lemma("§5.2", lambda s, t: [(s.elected(t),)])
 def leader_reached_its_term(s: State, t: Term) -> Formula:
     """Who was elected in a term is in that term or a later one."""
     return implies(s.elected(t), lambda: all_of(0 <= t, t <= s.current_term(s.leader_of(t))))
@@ -422,7 +422,7 @@ def lacked(s: State, t: Term, i: Index, last: Term) -> Formula:
         t + 1,
         last,
         lambda u: all_of(s.elected(u), negation(s.has(u, t, i))),
-        lambda u: s.elected(u),
+        lambda u: [s.elected(u)],
     )
 
 
@@ -501,7 +501,7 @@ def holders_acknowledged(s: State, t: Term, i: Index, k: Server) -> Formula:
     )
 
 
-@lemma("§5.3, §6", lambda s, t, i: [(s.holders(t, i),)])
+@lemma("§5.3, §6", lambda s, t, i: [(s.counted(t, i),)])
 def holders_are_a_quorum(s: State, t: Term, i: Index) -> Formula:
     """A leader commits with a quorum of the configuration in its log."""
     return implies(

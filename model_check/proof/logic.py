@@ -82,7 +82,7 @@ Predicate: TypeAlias = Callable[[Any], Formula]
 
 
 def every(
-    first: Any, last: Any, holds: Predicate, trigger: Callable[[Any], Any] | None = None
+    first: Any, last: Any, holds: Predicate, trigger: Callable[[Any], list[Any]] | None = None
 ) -> Formula:
     """For all indices from ``first`` to ``last``, both included; ``trigger`` is for z3 only."""
     if isinstance(first, int) and isinstance(last, int):
@@ -93,7 +93,7 @@ def every(
 
 
 def some(
-    first: Any, last: Any, holds: Predicate, trigger: Callable[[Any], Any] | None = None
+    first: Any, last: Any, holds: Predicate, trigger: Callable[[Any], list[Any]] | None = None
 ) -> Formula:
     """For some term from ``first`` to ``last``, both included; ``trigger`` is for z3 only."""
     if isinstance(first, int) and isinstance(last, int):
@@ -103,16 +103,17 @@ def some(
     return z3.Exists([i], body, patterns=_patterns(i, trigger))
 
 
-def _patterns(i: Any, trigger: Callable[[Any], Any] | None) -> list[Any]:
+def _patterns(i: Any, trigger: Callable[[Any], list[Any]] | None) -> list[Any]:
     """The trigger; after an action it is hidden in an ``if``, then what it was before."""
-    open_terms = [] if trigger is None else [trigger(i)]
+    open_terms = [] if trigger is None else list(trigger(i))
+    found = []
     for term in open_terms:
         if z3.is_app(term) and term.decl().kind() == z3.Z3_OP_UNINTERPRETED:
             if any(z3.eq(i, argument) for argument in term.children()):
-                return [term]
+                found.append(term)
         elif z3.is_app(term):
             open_terms.extend(term.children())
-    return []
+    return found
 
 
 def every_member(servers: Any, holds: Predicate) -> Formula:

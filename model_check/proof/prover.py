@@ -94,8 +94,9 @@ def obligations(theory: Theory) -> Iterator[Obligation]:
             yield Obligation(k, a.__name__, [*hyps, quorum, *guards, ("goal", negation(v))])
             cuts.append((k, v))
         for l in theory.lemmas:
-            goal = formula(l.holds(e.after, *constants(l.holds, "the_")))
-            yield Obligation(l.name, a.__name__, [*hyps, *usable, *guards, *cuts, ("goal", z3.Not(goal))])
+            names = constants(l.holds, "the_")
+            goal = formula(l.holds(e.after, *names))
+            yield Obligation(l.name, a.__name__, [*hyps, *usable, *guards, *cuts, *mentioned(s, a, args, l, names, e), ("goal", z3.Not(goal))])
 
 
 def solve(o: Obligation, timeout=10000, seed=0):
@@ -107,3 +108,17 @@ def solve(o: Obligation, timeout=10000, seed=0):
     t = time.perf_counter()
     r = solver.check()
     return r, time.perf_counter() - t, solver
+
+
+def mentioned(s, action, args, lemma, names, effect):
+    found = {}
+    for f, consts in ((action.__globals__ and action, args), (lemma.holds, names)):
+        for (name, sort), c in zip(variables(f), consts):
+            found.setdefault(sort.name, []).append(c)
+    terms = list(effect.mention)
+    for i in found.get("Index", []):
+        terms += [s.entry_term(n, i) for n in found.get("Server", [])]
+        terms += [s.sent_term(m, i) for m in found.get("Request", [])]
+        terms += [s.log_term(t, i) for t in found.get("Term", [])]
+    seen = z3.Function("mentioned", z3.IntSort(), z3.BoolSort())
+    return [("mention", seen(t)) for t in terms]
