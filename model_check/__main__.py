@@ -38,6 +38,7 @@ OF_RAFT = ("servers", "terms", "log_length", "profile", "mutant")
 """Options that a model of somebody's own does not have."""
 EPILOG = """\
 python -m model_check simulate --help: random walks beyond exhaustible bounds
+python -m model_check prove --help: the proof without bounds
 
 exit codes:
   0    exhausted: every property holds, every expected witness was reached
@@ -263,6 +264,79 @@ def _simulate_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _prove_parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="python -m model_check prove",
+        description="Prove that Raft is safe for any number of servers, any term and any length "
+        "of log: one query for each lemma and action, about the abstract protocol of "
+        "model_check/proof. --refinement of the explorer ties it to the rules of spec.",
+        epilog="exit codes: 0 all proved, 12 an obligation is refuted, 3 one stays open, 2 usage",
+        allow_abbrev=False,
+    )
+    parser.add_argument(
+        "--theory", action="append", default=[], metavar="NAME", help="only this proof (repeatable)"
+    )
+    parser.add_argument(
+        "--only",
+        action="append",
+        default=[],
+        metavar="TEXT",
+        help="only obligations whose name, theory/lemma/action, contains TEXT (repeatable)",
+    )
+    parser.add_argument(
+        "--solver", choices=["z3", "cvc5"], default="z3", help="which solver (default z3)"
+    )
+    parser.add_argument("--seed", type=_whole(0), default=0, metavar="S", help="of the solver")
+    parser.add_argument(
+        "--limit",
+        type=_seconds,
+        default=10.0,
+        metavar="S",
+        help="seconds for one query (default 10)",
+    )
+    parser.add_argument(
+        "--mutants", action="store_true", help="delete each guard in turn and print what is lost"
+    )
+    parser.add_argument("--export", metavar="DIR", help="write the queries as SMT-LIB, prove none")
+    parser.add_argument("--json", metavar="FILE", help="write the result as JSON")
+    parser.add_argument("--quiet", action="store_true", help="only the verdict, no progress")
+    return parser
+
+
+def _prove(options: argparse.Namespace) -> int:
+    """The unbounded proof; z3 is loaded only here."""
+    from model_check import prove
+
+    if options.solver == "cvc5" and importlib.util.find_spec("cvc5") is None:
+        raise UsageError("--solver cvc5: it is not installed; run: pip install cvc5")
+    _refuse_unwritable(options.json)
+    try:
+        theories = prove.find_theories(options.theory)
+    except KeyError as error:
+        raise UsageError(
+            f"unknown theory {error}: there are {', '.join(prove.THEORIES)}"
+        ) from None
+    plan = prove.Plan(
+        theories=theories,
+        solver=options.solver,
+        seed=options.seed,
+        limit_s=options.limit,
+        only=options.only,
+    )
+    if options.mutants:
+        return prove.run_mutants(plan)
+    if not any(plan.selected(theory) for theory in theories):
+        raise UsageError(f"--only {' --only '.join(options.only)}: no obligation has such a name")
+    if options.export:
+        try:
+            count = prove.export(plan, options.export)
+        except OSError as error:
+            raise UsageError(f"--export {options.export}: {error.strerror}") from None
+        print(f"{count} queries written to {options.export}; every answer must be unsat")
+        return EXIT_OK
+    return prove.run(plan, options.json, options.quiet)
+
+
 def _simulate(options: argparse.Namespace) -> int:
     """Random walks; the seed is printed first, so that nothing is lost with an interrupted run."""
     model = _foreign_model(options) if options.model else _raft_model(options)
@@ -296,6 +370,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         given = list(sys.argv[1:] if arguments is None else arguments)
         if given[:1] == ["simulate"]:
             return _simulate(_simulate_parser().parse_args(given[1:]))
+        if given[:1] == ["prove"]:
+            return _prove(_prove_parser().parse_args(given[1:]))
         return _run(_parser().parse_args(given))
     except (UsageError, ModelError, CheckpointError) as error:
         print(f"model_check: {error}", file=sys.stderr)

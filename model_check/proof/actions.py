@@ -3,7 +3,11 @@
 An action is one atomic change of one server; it looks at that server and at what was sent, never at
 another server or at history. Messages may be lost, late, doubled and out of order: an action may
 use any message ever sent, at any time. A crash is ``restart``. Each step of ``spec.raft`` is a
-sequence of these actions (``refinement``); the actions allow more than ``spec`` does.
+sequence of these actions (``refinement``).
+
+The actions allow more than ``spec`` does. Every guard here is needed: without it some lemma is lost.
+Where the paper asks for more, for example that only a leader hears acknowledgements, safety does not
+rest on it.
 """
 
 from __future__ import annotations
@@ -69,9 +73,12 @@ def start_election(s: State, n: Server, term: Term) -> Effect:
 
 
 def request_votes(s: State, n: Server) -> Effect:
-    """A candidate sends RequestVote, perhaps again (§5.2)."""
+    """n asks for votes in its term, perhaps again (§5.2).
+
+    Nothing forbids it to others than candidates: such a request says nothing of their logs.
+    """
     return Effect(
-        {"candidate": s.is_candidate(n)},
+        {},
         replace(
             s,
             vote_requested=put(
@@ -117,9 +124,9 @@ def grant_vote(s: State, n: Server, c: Server, last_index: Index, last_term: Ter
 
 
 def receive_vote(s: State, n: Server, k: Server) -> Effect:
-    """A candidate counts a vote of its own term (§5.2)."""
+    """n counts a vote of its own term (§5.2)."""
     return Effect(
-        {"candidate": s.is_candidate(n), "granted": s.vote_sent(k, s.current_term(n), n)},
+        {"granted": s.vote_sent(k, s.current_term(n), n)},
         replace(s, votes_granted=put(s.votes_granted, n, k, True)),
     )
 
@@ -207,7 +214,6 @@ def _accept(s: State, n: Server, m: Request) -> dict[str, Formula]:
     return {
         "sent": s.append_sent(m),
         "own term": s.request_term(m) == s.current_term(n),
-        "no leader": negation(s.is_leader(n)),
         "previous entry": any_of(
             prev == 0,
             all_of(prev <= s.last_index(n), s.entry_term(n, prev) == s.prev_log_term(m)),
@@ -281,10 +287,9 @@ def store_entries(s: State, n: Server, m: Request, conflict: Index) -> Effect:
 
 
 def receive_acknowledgement(s: State, n: Server, k: Server, index: Index) -> Effect:
-    """A leader notes that k's log matches its own up to an index that k answered (§5.3)."""
+    """n notes that k's log matches its own up to an index that k answered in its term (§5.3)."""
     return Effect(
         {
-            "leader": s.is_leader(n),
             "acknowledged": all_of(0 <= index, index <= s.acknowledged(k, s.current_term(n))),
         },
         replace(s, match_index=put(s.match_index, n, k, index)),

@@ -21,10 +21,12 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from model_check.proof.logic import (
+    Configuration,
     Formula,
     Index,
     Request,
     Server,
+    ServerSet,
     Term,
     all_of,
     any_of,
@@ -60,6 +62,8 @@ class Lemma:
         return " ".join((self.holds.__doc__ or "").split("\n\n")[0].split())
 
 
+AXIOMS: list[Lemma] = []
+"""What is taken for granted here, and proved in ``quorums``."""
 LEMMAS: list[Lemma] = []
 CONSEQUENCES: list[Lemma] = []
 
@@ -69,6 +73,16 @@ def lemma(paper: str, trigger: Callable[..., Triggers] | None = None) -> Callabl
 
     def register(holds: F) -> F:
         LEMMAS.append(Lemma(holds, paper, trigger))
+        return holds
+
+    return register
+
+
+def axiom(paper: str, trigger: Callable[..., Triggers] | None = None) -> Callable[[F], F]:
+    """Register what is known of quorums."""
+
+    def register(holds: F) -> F:
+        AXIOMS.append(Lemma(holds, paper, trigger))
         return holds
 
     return register
@@ -86,6 +100,20 @@ def consequence(
         return holds
 
     return register
+
+
+# --- Quorums ------------------------------------------------------------------------------------
+
+
+@axiom("§5.2, §6", lambda s, a, b, c, d: [(s.is_quorum(a, c), s.is_quorum(b, d))])
+def quorums_meet(
+    s: State, a: ServerSet, b: ServerSet, c: Configuration, d: Configuration
+) -> Formula:
+    """Quorums of one configuration, or of two that are near, share a server."""
+    return implies(
+        all_of(s.is_quorum(a, c), s.is_quorum(b, d), s.near(c, d)),
+        lambda: all_of(member(s.common(a, b), a), member(s.common(a, b), b)),
+    )
 
 
 # --- Numbers ------------------------------------------------------------------------------------

@@ -1,124 +1,282 @@
-"""One lemma, one action, one query: "can the action lead from where all lemmas hold to where this
-one does not?" The answer must be "unsat".
+"""One lemma, one action, one query.
+
+The query asks for a state in which all lemmas hold and the guards of an action are true, but the
+lemma is false in the state after it. The solver must answer that there is none. Three more kinds of
+query make the argument complete: each lemma holds in the first state; what is said to follow from
+the lemmas (in the same state, or from the guards of an action) does follow.
+
+z3 instantiates universal formulas only where their triggers match, and never searches for models of
+them. So its answer is "unsat", or it gives up: that is reported as unknown.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from importlib.metadata import version
+from typing import Any, Literal, TypeAlias
 
 import z3
 
+from model_check.proof.actions import Action, Effect
 from model_check.proof.lemmas import Lemma
-from model_check.proof.logic import Formula, Sort, all_of, any_of, implies, member, negation
+from model_check.proof.logic import Formula, Sort, all_of, any_of, implies
 from model_check.proof.theory import Theory, variables, vocabulary
 
-LOGIC_SORTS = {"Truth": z3.BoolSort(), "Term": z3.IntSort(), "Index": z3.IntSort()}
+Status: TypeAlias = Literal["proved", "refuted", "unknown"]
+Named: TypeAlias = tuple[str, Any]
+
+INITIALLY = "(first state)"
+WELL_FOUNDED = "(well-founded)"
+FOLLOWS = "(follows)"
 
 
-def sort_of(sort: Sort) -> Any:
-    return LOGIC_SORTS[sort.name] if sort.name in LOGIC_SORTS else z3.DeclareSort(sort.name)
+@dataclass(frozen=True)
+class Obligation:
+    """``lemma`` after ``action``: the hypotheses and the negated goal contradict each other."""
+
+    theory: str
+    lemma: str
+    action: str
+    hypotheses: Sequence[Named]
+    negated_goal: Any
+
+    @property
+    def name(self) -> str:
+        """Theory, lemma and action."""
+        return f"{self.theory}/{self.lemma}/{self.action.strip('()').replace(' ', '_')}"
 
 
-def constants(function: Callable[..., Any], prefix: str) -> list[Any]:
-    return [z3.Const(f"{prefix}{name}", sort_of(sort)) for name, sort in variables(function)]
+@dataclass(frozen=True)
+class Answer:
+    """What a solver said of an obligation."""
+
+    status: Status
+    seconds: float
+    core: tuple[str, ...] = ()
+    """Names of the hypotheses that the refutation used, if they were asked for."""
+
+
+# --- From Python to z3 --------------------------------------------------------------------------
+
+
+def _sort(sort: Sort) -> Any:
+    if sort.is_number:
+        return z3.IntSort()
+    return z3.BoolSort() if sort.name == "Truth" else z3.DeclareSort(sort.name)
+
+
+def _constants(function: Callable[..., Any], prefix: str = "") -> list[Any]:
+    return [z3.Const(prefix + name, _sort(sort)) for name, sort in variables(function)]
 
 
 def symbolic_state(theory: Theory) -> Any:
-    found = {}
-    for name, (arguments, result) in vocabulary(theory.state).items():
-        function = z3.Function(name, *map(sort_of, arguments), sort_of(result))
-        found[name] = function
-    return theory.state(**found)
+    """A state of which nothing is known: every field is an uninterpreted function."""
+    return theory.state(
+        **{
+            name: z3.Function(name, *map(_sort, arguments), _sort(result))
+            for name, (arguments, result) in vocabulary(theory.state).items()
+        }
+    )
 
 
-def formula(value: Formula) -> Any:
+def _term(value: Formula) -> Any:
     return z3.BoolVal(value) if isinstance(value, bool) else value
 
 
-def universal(s: Any, lemma: Lemma, premise: Callable[..., Formula] | None = None) -> Any:
-    names = constants(lemma.holds, "")
+def _for_all(s: Any, lemma: Lemma, premise: Callable[..., Formula] | None = None) -> Any:
+    """The lemma, for all values of its variables that satisfy the premise."""
+    names = _constants(lemma.holds)
     body = lemma.holds(s, *names)
     if premise is not None:
-        body = implies(premise(*names), lambda: body)
-    triggers = lemma.trigger(s, *names) if lemma.trigger else []
+        body = z3.Implies(premise(*names), body)
+    triggers = lemma.trigger(s, *names) if lemma.trigger is not None else ()
     patterns = [z3.MultiPattern(*t) if len(t) > 1 else t[0] for t in triggers]
     return z3.ForAll(names, body, patterns=patterns)
 
 
-def quorums_meet(s: Any) -> Any:
-    a, b = (z3.Const(x, z3.DeclareSort("ServerSet")) for x in "ab")
-    c = z3.Const("c", z3.DeclareSort("Configuration"))
-    common = z3.Function("common", a.sort(), a.sort(), z3.DeclareSort("Server"))
-    k = common(a, b)
-    body = z3.Implies(z3.And(s.is_quorum(a, c), s.is_quorum(b, c)), z3.And(member(k, a), member(k, b)))
-    p=z3.MultiPattern(s.is_quorum(a, c), s.is_quorum(b, c))
-    return z3.ForAll([a, b, c], body, patterns=[p])
+def _smaller(measure: Callable[..., tuple[Any, ...]], s: Any, here: Sequence[Any]) -> Any:
+    """Is the measure at other values lexicographically below the measure ``here``?"""
+    bound = measure(s, *here)
+
+    def below(*there: Any) -> Formula:
+        value = measure(s, *there)
+        return any_of(
+            *(
+                all_of(*(a == b for a, b in zip(value[:n], bound[:n], strict=True)), value[n] < b)
+                for n, b in enumerate(bound)
+            )
+        )
+
+    return below
 
 
-@dataclass
-class Obligation:
-    lemma: str
-    action: str
-    assertions: list[tuple[str, Any]]
+def _mentioned(
+    s: Any, functions: Sequence[tuple[Callable[..., Any], Sequence[Any]]], more: Sequence[Any]
+) -> list[Named]:
+    """A meaningless predicate of all entries that the variables name, so that triggers match."""
+    named: dict[str, list[Any]] = {}
+    for function, constants in functions:
+        for (_, sort), constant in zip(variables(function), constants, strict=True):
+            named.setdefault(sort.name, []).append(constant)
+    terms = list(more)
+    for i in named.get("Index", ()):
+        terms += [s.entry_term(n, i) for n in named.get("Server", ())]
+        terms += [s.log_term(t, i) for t in named.get("Term", ())]
+        terms += [s.sent_term(m, i) for m in named.get("Request", ())]
+    mentioned = z3.Function("mentioned", z3.IntSort(), z3.BoolSort())
+    return [("mentioned", mentioned(term)) for term in terms]
 
 
-def obligations(theory: Theory) -> Iterator[Obligation]:
+# --- The obligations ----------------------------------------------------------------------------
+
+
+def guards(theory: Theory) -> list[tuple[str, str]]:
+    """Action and name of every guard."""
     s = symbolic_state(theory)
-    hyps = [(l.name, universal(s, l)) for l in theory.lemmas]
-    quorum = ("quorums_meet", quorums_meet(s))
+    return [
+        (action.__name__, guard)
+        for action in theory.actions
+        for guard in action(s, *_constants(action)).guards
+    ]
+
+
+def obligations(theory: Theory, action: str | None = None) -> Iterator[Obligation]:
+    """All of them in the order in which they are reported, or only those about one action."""
+    s = symbolic_state(theory)
+    axioms = [(axiom.name, _for_all(s, axiom)) for axiom in theory.axioms]
+    known = [(lemma.name, _for_all(s, lemma)) for lemma in theory.lemmas]
+    if action is None:
+        yield from _first_state(theory, s)
+    followed: list[Named] = []
+    for consequence in theory.consequences:
+        if consequence.measure is not None and action is None:
+            yield _well_founded(theory, s, consequence, known)
+        if action is None:
+            yield _consequence(theory, s, consequence, [*axioms, *known, *followed])
+        if consequence.trigger is not None:
+            followed.append((consequence.name, _for_all(s, consequence)))
+    for each in theory.actions:
+        if action in (None, each.__name__):
+            yield from _action(theory, s, each, axioms, [*known, *followed])
+
+
+def _first_state(theory: Theory, s: Any) -> Iterator[Obligation]:
     first = theory.initial(s)
-    for l in theory.lemmas:
-        goal = l.holds(first, *constants(l.holds, "the_"))
-        yield Obligation(l.name, "initial", [("goal", z3.Not(formula(goal)))])
-    usable = []
-    for c in theory.consequences:
-        names = constants(c.holds, "the_")
-        more = []
-        if c.measure:
-            target = c.measure(s, *names)
-            def less(*other, target=target, c=c):
-                m = c.measure(s, *other)
-                return any_of(*(all_of(*(a == b for a, b in zip(m[:i], target[:i])), m[i] < target[i], m[i]>=0) for i in range(len(m))))
-            more = [("induction", universal(s, c, less))]
-        yield Obligation(c.name, "consequence", [*hyps, quorum, *usable, *more, ("goal", negation(c.holds(s, *names)))])
-        if c.trigger: usable.append((c.name, universal(s, c)))
-    for a in theory.actions:
-        args = constants(a, "a_")
-        e = a(s, *args)
-        guards = [(f"guard {k}", formula(v)) for k, v in e.guards.items()]
-        cuts = []
-        for k, v in e.consequences.items():
-            yield Obligation(k, a.__name__, [*hyps, quorum, *guards, ("goal", negation(v))])
-            cuts.append((k, v))
-        for l in theory.lemmas:
-            names = constants(l.holds, "the_")
-            goal = formula(l.holds(e.after, *names))
-            yield Obligation(l.name, a.__name__, [*hyps, *usable, *guards, *cuts, *mentioned(s, a, args, l, names, e), ("goal", z3.Not(goal))])
+    for lemma in theory.lemmas:
+        goal = _term(lemma.holds(first, *_constants(lemma.holds, "the_")))
+        yield Obligation(theory.name, lemma.name, INITIALLY, (), z3.Not(goal))
 
 
-def solve(o: Obligation, timeout=10000, seed=0):
-    z3.set_param("auto_config", False)
+def _well_founded(theory: Theory, s: Any, lemma: Lemma, known: Sequence[Named]) -> Obligation:
+    """Where the lemma could fail its measures are at least 0, so that the induction has a start."""
+    assert lemma.measure is not None
+    here = _constants(lemma.holds, "the_")
+    below = any_of(*(number < 0 for number in lemma.measure(s, *here)))
+    fails = z3.And(below, z3.Not(_term(lemma.holds(s, *here))))
+    return Obligation(theory.name, lemma.name, WELL_FOUNDED, list(known), fails)
+
+
+def _consequence(
+    theory: Theory, s: Any, lemma: Lemma, hypotheses: Sequence[Named]
+) -> Obligation:
+    """The lemma follows from the hypotheses, perhaps by strong induction on its measure."""
+    here = _constants(lemma.holds, "the_")
+    more = _mentioned(s, [(lemma.holds, here)], ())
+    if lemma.measure is not None:
+        smaller = _for_all(s, lemma, _smaller(lemma.measure, s, here))
+        more.append(("induction", smaller))
+    goal = _term(lemma.holds(s, *here))
+    return Obligation(theory.name, lemma.name, FOLLOWS, [*hypotheses, *more], z3.Not(goal))
+
+
+def _action(
+    theory: Theory, s: Any, action: Action, axioms: Sequence[Named], known: Sequence[Named]
+) -> Iterator[Obligation]:
+    """Each lemma holds after the action, if all lemmas held before and the guards were true."""
+    arguments = _constants(action, "a_")
+    effect: Effect = action(s, *arguments)
+    guards = [(f"guard: {name}", _term(guard)) for name, guard in effect.guards.items()]
+    facts = []
+    for name, fact in effect.consequences.items():
+        hypotheses = [*axioms, *known, *guards]
+        yield Obligation(theory.name, name, action.__name__, hypotheses, z3.Not(_term(fact)))
+        facts.append((name, _term(fact)))
+    for lemma in theory.lemmas:
+        here = _constants(lemma.holds, "the_")
+        hints = _mentioned(s, [(action, arguments), (lemma.holds, here)], effect.mention)
+        goal = _term(lemma.holds(effect.after, *here))
+        hypotheses = [*known, *guards, *facts, *hints]
+        yield Obligation(theory.name, lemma.name, action.__name__, hypotheses, z3.Not(goal))
+
+
+# --- The solvers --------------------------------------------------------------------------------
+
+
+Solver: TypeAlias = Callable[[Obligation], Answer]
+
+
+def with_z3(seed: int = 0, limit_s: float = 10.0, cores: bool = False) -> Solver:
+    """Ask z3 in this process; ``cores`` also tells which hypotheses were used."""
+
+    def answer(obligation: Obligation) -> Answer:
+        solver = z3.SimpleSolver()
+        solver.set("auto_config", False)
+        solver.set("mbqi", False)
+        solver.set("random_seed", seed)
+        solver.set("timeout", int(1000 * limit_s))
+        tracked = {}
+        for number, (name, hypothesis) in enumerate(obligation.hypotheses):
+            if cores:
+                tracked[f"h{number}"] = name
+                solver.assert_and_track(hypothesis, f"h{number}")
+            else:
+                solver.add(hypothesis)
+        solver.add(obligation.negated_goal)
+        start = time.perf_counter()
+        result = solver.check()
+        seconds = time.perf_counter() - start
+        if result == z3.unsat:
+            used = tuple(tracked[str(h)] for h in solver.unsat_core()) if cores else ()
+            return Answer("proved", seconds, used)
+        return Answer("refuted" if result == z3.sat else "unknown", seconds)
+
+    return answer
+
+
+def smt_lib(obligation: Obligation) -> str:
+    """The query as an SMT-LIB script; the answer must be ``unsat``."""
     solver = z3.SimpleSolver()
-    solver.set("auto_config", False); solver.set("mbqi", False); solver.set("timeout", timeout)
-    solver.set("random_seed", seed)
-    for _, f in o.assertions: solver.add(f)
-    t = time.perf_counter()
-    r = solver.check()
-    return r, time.perf_counter() - t, solver
+    for _, hypothesis in obligation.hypotheses:
+        solver.add(hypothesis)
+    solver.add(obligation.negated_goal)
+    return f"; {obligation.name}: the answer must be unsat\n(set-logic ALL)\n{solver.to_smt2()}"
 
 
-def mentioned(s, action, args, lemma, names, effect):
-    found = {}
-    for f, consts in ((action.__globals__ and action, args), (lemma.holds, names)):
-        for (name, sort), c in zip(variables(f), consts):
-            found.setdefault(sort.name, []).append(c)
-    terms = list(effect.mention)
-    for i in found.get("Index", []):
-        terms += [s.entry_term(n, i) for n in found.get("Server", [])]
-        terms += [s.sent_term(m, i) for m in found.get("Request", [])]
-        terms += [s.log_term(t, i) for t in found.get("Term", [])]
-    seen = z3.Function("mentioned", z3.IntSort(), z3.BoolSort())
-    return [("mention", seen(t)) for t in terms]
+def with_cvc5(seed: int = 0, limit_s: float = 10.0) -> Solver:
+    """Ask cvc5 in this process, by SMT-LIB; raises ``ImportError`` where it is not installed."""
+    import cvc5
+
+    def answer(obligation: Obligation) -> Answer:
+        text = smt_lib(obligation)
+        solver = cvc5.Solver()
+        solver.setOption("seed", str(seed))
+        solver.setOption("tlimit-per", str(int(1000 * limit_s)))
+        parser = cvc5.InputParser(solver)
+        parser.setStringInput(cvc5.InputLanguage.SMT_LIB_2_6, text, obligation.name)
+        symbols = parser.getSymbolManager()
+        said = ""
+        start = time.perf_counter()
+        while not (command := parser.nextCommand()).isNull():
+            said += command.invoke(solver, symbols)
+        seconds = time.perf_counter() - start
+        status: dict[str, Status] = {"unsat": "proved", "sat": "refuted"}
+        return Answer(status.get(said.strip(), "unknown"), seconds)
+
+    return answer
+
+
+def solver_version(name: str) -> str:
+    """The name of a solver with its version."""
+    return f"z3 {z3.get_version_string()}" if name == "z3" else f"{name} {version(name)}"

@@ -98,9 +98,15 @@ class State:
 
     # --- Quorums; never change ---
     is_quorum: Annotated[Function, (ServerSet, Configuration), Truth]
+    common: Annotated[Function, (ServerSet, ServerSet), Server]
+    """A server that is in both sets, if there is one."""
     initial_configuration: Annotated[Function, (), Configuration]
 
     # --- Derived ---
+
+    def near(self, c: Configuration, d: Configuration) -> Formula:
+        """Do all quorums of ``c`` and ``d`` share a server?"""
+        return c == d
 
     def has(self, term: Term, entry_term: Term, index: Index) -> Formula:
         """Does the log of ``term`` hold the entry that the leader of ``entry_term`` created?"""

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
-from inspect import Parameter, signature
+from functools import wraps
+from inspect import signature
 from typing import Any, get_type_hints
 
 from model_check.proof import actions, lemmas
-from model_check.proof.actions import Action
+from model_check.proof.actions import Action, Effect
 from model_check.proof.lemmas import Lemma
-from model_check.proof.logic import Configuration, Formula, ServerSet, Sort, all_of, implies, member
+from model_check.proof.logic import Sort
 from model_check.proof.state import State
 
 
@@ -23,6 +24,7 @@ class Theory:
     state: type[State]
     initial: Callable[[Any], Any]
     actions: Sequence[Action]
+    axioms: Sequence[Lemma]
     lemmas: Sequence[Lemma]
     consequences: Sequence[Lemma]
 
@@ -45,6 +47,23 @@ def vocabulary(state: type[State]) -> dict[str, tuple[tuple[Sort, ...], Sort]]:
             result.__metadata__[0],
         )
     return found
+
+
+def without_guard(theory: Theory, action: str, guard: str) -> Theory:
+    """The theory with one guard of one action deleted, which must not be provable."""
+
+    def weaken(whole: Action) -> Action:
+        @wraps(whole)
+        def weak(s: State, *arguments: Any) -> Effect:
+            effect = whole(s, *arguments)
+            guards = {name: holds for name, holds in effect.guards.items() if name != guard}
+            return replace(effect, guards=guards)
+
+        return weak
+
+    return replace(
+        theory, actions=[weaken(a) if a.__name__ == action else a for a in theory.actions]
+    )
 
 
 def initial(s: State) -> State:
@@ -73,6 +92,7 @@ STATIC = Theory(
     state=State,
     initial=initial,
     actions=actions.ACTIONS,
+    axioms=lemmas.AXIOMS,
     lemmas=lemmas.LEMMAS,
     consequences=lemmas.CONSEQUENCES,
 )

@@ -1,0 +1,203 @@
+"""``python -m model_check prove``: all obligations of the unbounded proof, and their table."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from model_check.check import EXIT_OK, EXIT_STOPPED, EXIT_VIOLATED
+from model_check.proof.prover import (
+    Answer,
+    Obligation,
+    Solver,
+    guards,
+    obligations,
+    smt_lib,
+    solver_version,
+    with_cvc5,
+    with_z3,
+)
+from model_check.proof.theory import THEORIES, Theory, without_guard
+
+SOLVERS: dict[str, Callable[[int, float], Solver]] = {"z3": with_z3, "cvc5": with_cvc5}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What to prove, and how."""
+
+    theories: Sequence[Theory]
+    solver: str
+    seed: int
+    limit_s: float
+    only: Sequence[str]
+    """Obligations whose name contains all of these; names are theory/lemma/action."""
+
+    def selected(self, theory: Theory) -> list[Obligation]:
+        """The obligations of a theory that are to be proved."""
+        return [o for o in obligations(theory) if all(part in o.name for part in self.only)]
+
+
+Answered = list[tuple[Obligation, Answer]]
+
+
+class Progress:
+    """How far it is, on the standard error output."""
+
+    def __init__(self, quiet: bool) -> None:
+        """Say nothing if ``quiet``."""
+        self.quiet = quiet
+        self.told = 0.0
+
+    def __call__(self, title: str, done: int, total: int, open_: int) -> None:
+        """Tell it once a second, or on one line of a terminal, and at the end."""
+        now = time.monotonic()
+        if self.quiet or (now - self.told < 1 and done < total):
+            return
+        self.told = now
+        left = f", {open_} open" if open_ else ""
+        end = "\r" if sys.stderr.isatty() and done < total else "\n"
+        print(f"{title}: {done} of {total} obligations{left}", end=end, file=sys.stderr, flush=True)
+
+
+def run(plan: Plan, json_path: str | None, quiet: bool) -> int:
+    """Prove everything, print the tables, return the exit code."""
+    started = time.perf_counter()
+    progress = Progress(quiet)
+    solve = SOLVERS[plan.solver](plan.seed, plan.limit_s)
+    answered: Answered = []
+    for theory in plan.theories:
+        found: Answered = []
+        selected = plan.selected(theory)
+        for obligation in selected:
+            found.append((obligation, solve(obligation)))
+            open_ = sum(a.status != "proved" for _, a in found)
+            progress(theory.name, len(found), len(selected), open_)
+        if not quiet and found:
+            print(f"\n{theory.title}\n{table(found)}\n")
+        answered += found
+    seconds = time.perf_counter() - started
+    print(verdict(plan, answered, seconds))
+    if json_path is not None:
+        Path(json_path).write_text(to_json(plan, answered, seconds), encoding="utf-8")
+    return exit_code(answered)
+
+
+def exit_code(answered: Answered) -> int:
+    """0 if all are proved, 12 if one is refuted, 3 if one stays open."""
+    statuses = {answer.status for _, answer in answered}
+    if "refuted" in statuses:
+        return EXIT_VIOLATED
+    return EXIT_STOPPED if "unknown" in statuses else EXIT_OK
+
+
+def table(answered: Answered) -> str:
+    """Lemmas down, actions across, milliseconds in the cells."""
+    columns = list(dict.fromkeys(obligation.action for obligation, _ in answered))
+    rows = list(dict.fromkeys(obligation.lemma for obligation, _ in answered))
+    cells = {(o.lemma, o.action): _cell(a) for o, a in answered}
+    width = max(len(row) for row in rows)
+    lines = [f"{letter}  {action}" for letter, action in zip(_letters(), columns, strict=False)]
+    lines += ["", " " * width + "".join(f"{c:>5}" for c, _ in zip(_letters(), columns, strict=False))]
+    lines += [
+        row.ljust(width) + "".join(f"{cells.get((row, c), ''):>5}" for c in columns) for row in rows
+    ]
+    return "\n".join([*lines, "(milliseconds; ? open, X refuted)"])
+
+
+def _letters() -> Iterator[str]:
+    return iter("abcdefghijklmnopqrstuvwxyz")
+
+
+def _cell(answer: Answer) -> str:
+    marks = {"unknown": "?", "refuted": "X"}
+    return marks.get(answer.status, f"{1000 * answer.seconds:.0f}")
+
+
+def verdict(plan: Plan, answered: Answered, seconds: float) -> str:
+    """One line; before it, every obligation that is not proved."""
+    lines = [f"{a.status}: {o.name}" for o, a in answered if a.status != "proved"]
+    proved = len(answered) - len(lines)
+    slowest = max((a.seconds for _, a in answered), default=0.0)
+    return "\n".join(
+        [
+            *lines,
+            f"{proved} of {len(answered)} obligations proved by {solver_version(plan.solver)}, "
+            f"seed {plan.seed}, in {seconds:.1f} s; the slowest took {slowest:.2f} s",
+        ]
+    )
+
+
+def to_json(plan: Plan, answered: Answered, seconds: float) -> str:
+    """Every obligation with its status and time."""
+    return (
+        json.dumps(
+            {
+                "solver": solver_version(plan.solver),
+                "seed": plan.seed,
+                "seconds": round(seconds, 3),
+                "obligations": [
+                    {
+                        "theory": o.theory,
+                        "lemma": o.lemma,
+                        "action": o.action,
+                        "status": a.status,
+                        "seconds": round(a.seconds, 4),
+                    }
+                    for o, a in answered
+                ],
+            },
+            indent=2,
+        )
+        + "\n"
+    )
+
+
+def export(plan: Plan, directory: str) -> int:
+    """Write each query as an SMT-LIB script; returns how many."""
+    count = 0
+    for theory in plan.theories:
+        for obligation in plan.selected(theory):
+            path = Path(directory) / f"{obligation.name}.smt2"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(smt_lib(obligation), encoding="utf-8")
+            count += 1
+    return count
+
+
+# --- Guards deleted -----------------------------------------------------------------------------
+
+
+def lost_without(theory: Theory, action: str, guard: str, solve: Solver) -> list[str]:
+    """The lemmas that are no longer proved when a guard is deleted."""
+    weak = without_guard(theory, action, guard)
+    return [o.lemma for o in obligations(weak, action) if solve(o).status != "proved"]
+
+
+def run_mutants(plan: Plan) -> int:
+    """Delete each guard in turn; each must lose an obligation. Prints the table."""
+    solve = SOLVERS[plan.solver](plan.seed, min(plan.limit_s, 1.0))
+    print("| proof | action | guard deleted | lemmas lost |\n|---|---|---|---|")
+    survived = 0
+    for theory in plan.theories:
+        for action, guard in guards(theory):
+            lost = lost_without(theory, action, guard, solve)
+            survived += not lost
+            print(f"| {theory.name} | {action} | {guard} | {_few(lost)} |", flush=True)
+    print(f"\n{survived} guards can be deleted without losing a lemma")
+    return EXIT_VIOLATED if survived else EXIT_OK
+
+
+def _few(names: Iterable[str]) -> str:
+    first, *rest = [*names, ""]
+    more = len(rest) - 1
+    return f"`{first}`" + (f" and {more} more" if more > 0 else "") if first else "**none**"
+
+
+def find_theories(names: Sequence[str]) -> list[Theory]:
+    """The theories of these names, or all; raises ``KeyError`` with an unknown name."""
+    return [THEORIES[name] for name in names] if names else list(THEORIES.values())
