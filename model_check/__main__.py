@@ -23,7 +23,7 @@ from model_check.check import (
 )
 from model_check.checkpoint import CheckpointError
 from model_check.explore import Checkpoints, Limits
-from model_check.model import Model, ModelError
+from model_check.model import AnyStep, Model, ModelError, Property
 from model_check.mutant_table import catalogue, run_all
 from model_check.raft_model import FEATURES, PROFILES, Bounds, Membership, RaftModel, Step
 from model_check.raft_mutants import Control, Killed, NotExpressible, find, load
@@ -181,6 +181,14 @@ def _add_subject(parser: argparse.ArgumentParser) -> None:
     what.add_argument("--model", metavar="FILE.py:NAME", help="a model of your own")
 
 
+def _add_refinement(group: Any) -> None:
+    group.add_argument(
+        "--refinement",
+        action="store_true",
+        help="also demand that every step is one of the abstract protocol that `prove` is about",
+    )
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(
         prog="python -m model_check",
@@ -228,6 +236,7 @@ def _parser() -> argparse.ArgumentParser:
     known.add_argument(
         "--all-mutants", action="store_true", help="explore them all and print the table"
     )
+    _add_refinement(how)
     output = parser.add_argument_group("output")
     output.add_argument("--json", metavar="FILE", help="write the result as JSON")
     output.add_argument("--trace", metavar="FILE", help="write the counterexample as text")
@@ -254,6 +263,7 @@ def _simulate_parser() -> argparse.ArgumentParser:
         "--depth", type=_whole(1), default=200, metavar="D", help="steps in a walk (default 200)"
     )
     how.add_argument("--seed", type=_whole(0), metavar="S", help="repeat the walks of a seed")
+    _add_refinement(how)
     how.add_argument(
         "--property",
         action="append",
@@ -313,9 +323,7 @@ def _prove(options: argparse.Namespace) -> int:
     try:
         theories = prove.find_theories(options.theory)
     except KeyError as error:
-        raise UsageError(
-            f"unknown theory {error}: there are {', '.join(prove.THEORIES)}"
-        ) from None
+        raise UsageError(f"unknown theory {error}: there are {', '.join(prove.THEORIES)}") from None
     plan = prove.Plan(
         theories=theories,
         solver=options.solver,
@@ -490,7 +498,9 @@ def _raft_model(options: argparse.Namespace) -> RaftModel:
         raise UsageError("--log-length must be larger than --config-changes: C_new needs a place")
     if membership is None and given and given.config_changes:
         membership = Membership(changes=given.config_changes)
-    return RaftModel(bounds, profile, rules, membership)
+    return RaftModel(
+        bounds, profile, rules, membership, _refinement() if options.refinement else ()
+    )
 
 
 def _membership(options: argparse.Namespace, servers: int) -> Membership | None:
@@ -505,6 +515,21 @@ def _membership(options: argparse.Namespace, servers: int) -> Membership | None:
         if not target or not all(1 <= i <= servers for i in target):
             raise UsageError(f"--targets: servers are numbered 1 to {servers}")
     return Membership(changes=options.config_changes or 1, targets=options.targets)
+
+
+def _refinement() -> tuple[Property, ...]:
+    """Loaded only here, with z3."""
+    from model_check.proof.refinement import refinement
+
+    return (
+        Property(
+            name="refinement",
+            over=(AnyStep(),),
+            predicate=refinement,
+            title="Refinement",
+            sentence=(refinement.__doc__ or "").strip(),
+        ),
+    )
 
 
 def _introduce(model: RaftModel, options: argparse.Namespace) -> None:
@@ -531,6 +556,8 @@ def _foreign_model(options: argparse.Namespace) -> Model[Any, Any, Any, Any]:
     for name in (*OF_RAFT, "config_changes", "targets"):
         if getattr(options, name) is not None:
             raise UsageError(f"--{name.replace('_', '-')} is about Raft; a --model has its own")
+    if options.refinement:
+        raise UsageError("--refinement is about Raft; a --model has no abstract protocol")
     path, colon, name = options.model.rpartition(":")
     if not colon or not path or not name:
         raise UsageError(f"--model {options.model}: give a file and a name, as in FILE.py:NAME")

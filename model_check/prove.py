@@ -102,7 +102,10 @@ def table(answered: Answered) -> str:
     cells = {(o.lemma, o.action): _cell(a) for o, a in answered}
     width = max(len(row) for row in rows)
     lines = [f"{letter}  {action}" for letter, action in zip(_letters(), columns, strict=False)]
-    lines += ["", " " * width + "".join(f"{c:>5}" for c, _ in zip(_letters(), columns, strict=False))]
+    lines += [
+        "",
+        " " * width + "".join(f"{c:>5}" for c, _ in zip(_letters(), columns, strict=False)),
+    ]
     lines += [
         row.ljust(width) + "".join(f"{cells.get((row, c), ''):>5}" for c in columns) for row in rows
     ]

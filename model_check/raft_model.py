@@ -117,10 +117,12 @@ class RaftModel(Model[Server, Message, Event, Fact]):
         profile: str = "paper",
         rules: Step = step,
         membership: Membership | None = None,
+        more: Sequence[Property] = (),
     ) -> None:
         """Explore ``rules`` (those of ``spec``, or a sabotage of them) under a profile.
 
-        With ``membership`` the last server is not in the cluster at first.
+        With ``membership`` the last server is not in the cluster at first. ``more`` properties are
+        judged besides the claims of ``spec``.
         """
         self.name = f"Raft, {profile} profile"
         self.bounds = bounds
@@ -128,6 +130,7 @@ class RaftModel(Model[Server, Message, Event, Fact]):
         self.options = PROFILES[profile]
         self._options_when_full = replace(self.options, no_op=False)
         self.rules = rules
+        self.more = more
         self.processes = tuple(range(1, bounds.servers + 1))
         self.membership = membership
         self.first_members = self.processes[:-1] if membership else self.processes
@@ -214,6 +217,7 @@ class RaftModel(Model[Server, Message, Event, Fact]):
         return [
             within_bounds,
             *self._claims(),
+            *self.more,
         ]
 
     def _within_bounds(self, server: Server) -> bool:

@@ -13,7 +13,7 @@ rest on it.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from model_check.proof.logic import (
@@ -43,7 +43,7 @@ class Effect:
 
     guards: Mapping[str, Formula]
     after: Any
-    consequences: Mapping[str, Formula] = field(default_factory=dict)
+    consequences: Callable[[], Mapping[str, Formula]] = dict
     """What follows from the lemmas and the guards; proved before it is used."""
     mention: Sequence[Any] = ()
     """Terms at which z3 should use lemmas; without meaning."""
@@ -154,7 +154,7 @@ def become_leader(s: State, n: Server, quorum: ServerSet) -> Effect:
             log_term=lambda t, i: choose(t == term, s.entry_term(n, i), s.log_term(t, i)),
             log_value=lambda t, i: choose(t == term, s.entry_value(n, i), s.log_value(t, i)),
         ),
-        {"first leader": negation(s.elected(term))},
+        lambda: {"first leader": negation(s.elected(term))},
     )
 
 
@@ -235,9 +235,7 @@ def _accepted(s: State, n: Server, m: Request) -> dict[str, Any]:
         "commit_event": put(
             s.commit_event, n, choose(newer, s.request_commit_event(m), s.commit_event(n))
         ),
-        "acknowledged": put(
-            s.acknowledged, n, s.current_term(n), larger(known, s.final_index(m))
-        ),
+        "acknowledged": put(s.acknowledged, n, s.current_term(n), larger(known, s.final_index(m))),
     }
 
 
@@ -305,9 +303,7 @@ def advance_commit_index(s: State, n: Server, index: Index, quorum: ServerSet) -
             "forward": index > s.commit_index(n),
             "within the log": index <= s.last_index(n),
             "own term": s.entry_term(n, index) == term,
-            "copies": every_member(
-                quorum, lambda k: any_of(k == n, s.match_index(n, k) >= index)
-            ),
+            "copies": every_member(quorum, lambda k: any_of(k == n, s.match_index(n, k) >= index)),
             "quorum": s.is_quorum(quorum, s.configuration(n)),
         },
         replace(

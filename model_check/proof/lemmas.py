@@ -313,7 +313,8 @@ def length_of_the_log_of_a_leader(s: State, n: Server) -> Formula:
 
 
 @lemma(
-    "§5.3", lambda s, n, i: [(s.is_leader(n), s.entry_term(n, i)), (s.is_leader(n), s.entry_value(n, i))]
+    "§5.3",
+    lambda s, n, i: [(s.is_leader(n), s.entry_term(n, i)), (s.is_leader(n), s.entry_value(n, i))],
 )
 def log_of_a_leader(s: State, n: Server, i: Index) -> Formula:
     """While a server leads, its log is the log of its term."""
@@ -383,7 +384,9 @@ def request_carries_the_log_of_its_term(s: State, m: Request, i: Index) -> Formu
     t = s.request_term(m)
     return implies(
         all_of(s.append_sent(m), s.prev_log_index(m) < i, i <= s.final_index(m)),
-        lambda: all_of(s.sent_term(m, i) == s.log_term(t, i), s.sent_value(m, i) == s.log_value(t, i)),
+        lambda: all_of(
+            s.sent_term(m, i) == s.log_term(t, i), s.sent_value(m, i) == s.log_value(t, i)
+        ),
     )
 
 
@@ -480,9 +483,7 @@ def candidate_has_what_its_voter_acknowledged(
     """A candidate has what a voter of it acknowledged in an older term, or a leader lacks it."""
     u = s.current_term(c)
     return implies(
-        all_of(
-            acknowledged_own_entry(s, k, t, i), u > t, s.vote_sent(k, u, c), s.is_candidate(c)
-        ),
+        all_of(acknowledged_own_entry(s, k, t, i), u > t, s.vote_sent(k, u, c), s.is_candidate(c)),
         lambda: any_of(s.holds(c, t, i), lacked(s, t, i, u)),
     )
 
@@ -496,9 +497,7 @@ def leader_has_what_its_voter_acknowledged(
 ) -> Formula:
     """A leader has what a voter of it acknowledged in an older term, or one between lacks it."""
     return implies(
-        all_of(
-            acknowledged_own_entry(s, k, t, i), u > t, s.elected(u), member(k, s.voters(u))
-        ),
+        all_of(acknowledged_own_entry(s, k, t, i), u > t, s.elected(u), member(k, s.voters(u))),
         lambda: any_of(s.has(u, t, i), lacked(s, t, i, u - 1)),
     )
 
@@ -549,9 +548,7 @@ def match_index_was_acknowledged(s: State, n: Server, k: Server) -> Formula:
 @lemma("§5.3", lambda s, n: [(s.is_leader(n),)])
 def leader_holds_its_log(s: State, n: Server) -> Formula:
     """A leader counts as having acknowledged its whole log."""
-    return implies(
-        s.is_leader(n), lambda: s.acknowledged(n, s.current_term(n)) >= s.last_index(n)
-    )
+    return implies(s.is_leader(n), lambda: s.acknowledged(n, s.current_term(n)) >= s.last_index(n))
 
 
 @lemma("§5.3", lambda s, n: [(s.commit_index(n),)])
@@ -614,9 +611,7 @@ def leader_completeness(s: State, t: Term, i: Index, u: Term) -> Formula:
     server. What it acknowledged the leader of u has, or the leader of a term between lacks it; by
     induction none does.
     """
-    return implies(
-        all_of(s.counted(t, i), s.elected(u), u > t), lambda: s.has(u, t, i)
-    )
+    return implies(all_of(s.counted(t, i), s.elected(u), u > t), lambda: s.has(u, t, i))
 
 
 @consequence("Fig. 3, §5.2", lambda s, a, b: [(s.is_leader(a), s.is_leader(b))])
@@ -649,7 +644,9 @@ def log_matching(s: State, a: Server, b: Server, i: Index, j: Index) -> Formula:
 def leaders_hold_what_is_committed(s: State, a: Server, b: Server, i: Index) -> Formula:
     """Whatever a server knows to be committed, all leaders of later terms have."""
     return implies(
-        all_of(1 <= i, i <= s.commit_index(a), s.is_leader(b), s.current_term(b) > s.current_term(a)),
+        all_of(
+            1 <= i, i <= s.commit_index(a), s.is_leader(b), s.current_term(b) > s.current_term(a)
+        ),
         lambda: all_of(
             i <= s.last_index(b),
             s.entry_term(a, i) == s.entry_term(b, i),

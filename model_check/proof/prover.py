@@ -178,9 +178,7 @@ def _well_founded(theory: Theory, s: Any, lemma: Lemma, known: Sequence[Named]) 
     return Obligation(theory.name, lemma.name, WELL_FOUNDED, list(known), fails)
 
 
-def _consequence(
-    theory: Theory, s: Any, lemma: Lemma, hypotheses: Sequence[Named]
-) -> Obligation:
+def _consequence(theory: Theory, s: Any, lemma: Lemma, hypotheses: Sequence[Named]) -> Obligation:
     """The lemma follows from the hypotheses, perhaps by strong induction on its measure."""
     here = _constants(lemma.holds, "the_")
     more = _mentioned(s, [(lemma.holds, here)], ())
@@ -199,7 +197,7 @@ def _action(
     effect: Effect = action(s, *arguments)
     guards = [(f"guard: {name}", _term(guard)) for name, guard in effect.guards.items()]
     facts = []
-    for name, fact in effect.consequences.items():
+    for name, fact in effect.consequences().items():
         hypotheses = [*axioms, *known, *guards]
         yield Obligation(theory.name, name, action.__name__, hypotheses, z3.Not(_term(fact)))
         facts.append((name, _term(fact)))

@@ -129,9 +129,7 @@ class State:
 
     def configuration(self, server: Server) -> Configuration:
         """The configuration in force at a server."""
-        return self.configuration_of(
-            lambda i: self.entry_value(server, i), self.last_index(server)
-        )
+        return self.configuration_of(lambda i: self.entry_value(server, i), self.last_index(server))
 
     def term_configuration(self, term: Term, last: Index) -> Configuration:
         """The configuration in force in the log of ``term`` up to ``last``."""

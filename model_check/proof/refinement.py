@@ -1,0 +1,362 @@
+"""How a step of ``spec.raft`` is a sequence of actions of the abstract protocol.
+
+``check_step(before, event, after, effects)`` looks at one step of one server. It names the abstract
+actions that the step consists of, with their arguments (``witness``), runs the very functions of
+``actions`` on the server before the step, and demands three things:
+
+1. every guard is true, of this server and of the message that arrived;
+2. the server after the actions is the server after the step (``same_server``);
+3. every message sent is one that the actions have sent (``covered``).
+
+By induction over steps, then, each run of a cluster is a run of the abstract protocol: a message
+that arrives was sent, so by (3) the abstract network has it. Nothing else need be compared, for the
+guards look at one server and what was sent only: history is out of their reach here, and asking
+for another server raises ``NotLocal``.
+
+The abstraction: ``current_term``, ``log`` and ``commit_index`` are themselves; an entry's value is
+its payload; ``match_index`` counts while a server leads, ``votes_granted`` while it stands.
+``next_index``, rejections and answers with a newer term have no abstract counterpart: safety does
+not rest on them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, fields
+from typing import Any, NoReturn, TypeAlias, assert_never
+
+from model_check.proof import actions as act
+from model_check.proof.actions import Action
+from model_check.proof.state import State
+from spec.events import (
+    ClientRequest,
+    Effects,
+    ElectionTimeout,
+    Event,
+    HeartbeatTimeout,
+    Receive,
+    Restart,
+    RetryTimeout,
+    Send,
+)
+from spec.log import entry_at, last_index, term_at
+from spec.messages import (
+    AppendEntries,
+    AppendEntriesMismatch,
+    AppendEntriesSuccess,
+    RequestVote,
+    RequestVoteResponse,
+    StaleTerm,
+)
+from spec.quorum import is_quorum
+from spec.state import Candidate, Configuration, Index, Leader, Server, ServerId
+
+
+class NotRefined(Exception):
+    """A step is no step of the abstract protocol; the message says why."""
+
+
+class NotLocal(Exception):
+    """An action looked beyond its server and the message that arrived."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """AppendEntries with the count on which its ``leader_commit`` rests (history)."""
+
+    message: AppendEntries
+    commit_term: Any
+    commit_event: Any
+
+
+Call: TypeAlias = tuple[Action, tuple[Any, ...]]
+Wrap: TypeAlias = Callable[[AppendEntries], Request]
+
+
+# --- One server as an abstract state ------------------------------------------------------------
+
+
+def server_functions(server: Server) -> dict[str, Callable[..., Any]]:
+    """Figure 2, "State", as functions of the server's own id, which they do not look at."""
+    votes = server.role.votes_granted if isinstance(server.role, Candidate) else frozenset()
+    match = server.role.match_index if isinstance(server.role, Leader) else {}
+    return {
+        "current_term": lambda n: server.current_term,
+        "has_voted": lambda n: server.voted_for is not None,
+        "voted_for": lambda n: server.voted_for,
+        "last_index": lambda n: last_index(server.log),
+        "entry_term": lambda n, i: term_at(server.log, Index(i)) or 0,
+        "entry_value": lambda n, i: getattr(entry_at(server.log, Index(i)), "payload", None),
+        "commit_index": lambda n: server.commit_index,
+        "is_candidate": lambda n: isinstance(server.role, Candidate),
+        "is_leader": lambda n: isinstance(server.role, Leader),
+        "votes_granted": lambda n, k: k in votes,
+        "match_index": lambda n, k: match.get(k, 0),
+    }
+
+
+def request_functions() -> dict[str, Callable[..., Any]]:
+    """What an AppendEntries carries."""
+    return {
+        "request_term": lambda m: m.message.term,
+        "prev_log_index": lambda m: m.message.prev_log_index,
+        "prev_log_term": lambda m: m.message.prev_log_term,
+        "final_index": lambda m: m.message.prev_log_index + len(m.message.entries),
+        "sent_term": lambda m, i: getattr(_sent(m, i), "term", 0),
+        "sent_value": lambda m, i: getattr(_sent(m, i), "payload", None),
+        "leader_commit": lambda m: m.message.leader_commit,
+        "request_commit_term": lambda m: m.commit_term,
+        "request_commit_event": lambda m: m.commit_event,
+    }
+
+
+def _sent(request: Request, index: int) -> Any:
+    entries, place = request.message.entries, index - request.message.prev_log_index
+    return entries[place - 1] if 1 <= place <= len(entries) else None
+
+
+def quorum_functions(configuration: Configuration) -> dict[str, Callable[..., Any]]:
+    """Quorums are those of ``spec.quorum``."""
+    return {
+        "is_quorum": lambda servers, c: is_quorum(c, servers),
+        "common": lambda a, b: min(a & b, default=None),
+        "initial_configuration": lambda: configuration,
+    }
+
+
+def _beyond(*_: object) -> NoReturn:
+    raise NotLocal
+
+
+def _of(me: ServerId, function: Callable[..., Any]) -> Callable[..., Any]:
+    return lambda n, *more: function(n, *more) if n == me else _beyond()
+
+
+def local_state(server: Server, event: Event) -> State:
+    """All that a step may look at: the server, and the message that arrives, as having been sent.
+
+    That no more than this was acknowledged before is the worst case: an action only raises it.
+    """
+    me = server.server_id
+    source = event.source if isinstance(event, Receive) else None
+    message = event.message if isinstance(event, Receive) else None
+
+    def vote_requested(*at: Any) -> bool:
+        return isinstance(message, RequestVote) and at == (
+            source, message.term, message.last_log_index, message.last_log_term,
+        )  # fmt: skip
+
+    def vote_sent(*at: Any) -> bool:
+        granted = isinstance(message, RequestVoteResponse) and message.vote_granted
+        return granted and message is not None and at == (source, message.term, me)
+
+    def acknowledged(k: ServerId, term: int) -> int:
+        success = isinstance(message, AppendEntriesSuccess)
+        return message.match_index if success and (k, term) == (source, message.term) else 0
+
+    known = {
+        **dict.fromkeys((field.name for field in fields(State)), _beyond),
+        **{name: _of(me, f) for name, f in server_functions(server).items()},
+        **request_functions(),
+        **quorum_functions(server.configuration),
+        "vote_requested": vote_requested,
+        "vote_sent": vote_sent,
+        "acknowledged": acknowledged,
+        "append_sent": lambda m: m.message == message,
+        "commit_term": _of(me, lambda n: "of its commit index"),
+        "commit_event": _of(me, lambda n: "of its commit index"),
+    }
+    return State(**known)
+
+
+# --- The actions of a step ----------------------------------------------------------------------
+
+
+def witness(
+    before: Server, event: Event, after: Server, effects: Effects, received: Wrap
+) -> Iterator[Call]:
+    """The abstract actions that change the server, in order, with their arguments.
+
+    ``received`` adds its history to AppendEntries. Nothing here is trusted: wrong actions have
+    false guards or lead elsewhere.
+    """
+    n = before.server_id
+    match event:
+        case Receive(source=source, message=message):
+            if message.term > before.current_term:
+                yield act.update_term, (n, message.term)
+            if message.term >= before.current_term:
+                yield from _handled(before, event, after, effects, received)
+        case ElectionTimeout():
+            if after.current_term != before.current_term:
+                yield act.start_election, (n, after.current_term)
+        case Restart():
+            yield act.restart, (n, after.commit_index)
+        case HeartbeatTimeout() | RetryTimeout() | ClientRequest():
+            pass
+        case _:
+            assert_never(event)
+    yield from _led(before, event, after)
+
+
+def _handled(
+    before: Server, event: Receive, after: Server, effects: Effects, received: Wrap
+) -> Iterator[Call]:
+    """What the message does after its term was adopted."""
+    n, source, message = before.server_id, event.source, event.message
+    answers = [effect.message for effect in effects if isinstance(effect, Send)]
+    match message:
+        case RequestVote():
+            if any(isinstance(a, RequestVoteResponse) and a.vote_granted for a in answers):
+                yield (
+                    act.grant_vote,
+                    (n, message.candidate_id, message.last_log_index, message.last_log_term),
+                )
+        case RequestVoteResponse(vote_granted=granted):
+            if granted and after.role != before.role:
+                yield act.receive_vote, (n, source)
+        case AppendEntries():
+            if any(isinstance(a, AppendEntriesSuccess) for a in answers):
+                request = received(message)
+                conflict = _conflict(before, message)
+                if conflict is None:
+                    yield act.keep_entries, (n, request)
+                else:
+                    yield act.store_entries, (n, request, conflict)
+            elif isinstance(before.role, Candidate):
+                yield act.restart, (n, before.commit_index)
+        case AppendEntriesSuccess():
+            if isinstance(before.role, Leader) and isinstance(after.role, Leader):
+                match = after.role.match_index[source]
+                if match != before.role.match_index[source]:
+                    yield act.receive_acknowledgement, (n, source, match)
+        case AppendEntriesMismatch() | StaleTerm():
+            pass
+        case _:
+            assert_never(message)
+
+
+def _conflict(server: Server, request: AppendEntries) -> int | None:
+    """The first index at which the log lacks or contradicts the request."""
+    for index, entry in enumerate(request.entries, start=request.prev_log_index + 1):
+        if term_at(server.log, Index(index)) != entry.term:
+            return index
+    return None
+
+
+def _led(before: Server, event: Event, after: Server) -> Iterator[Call]:
+    """What a leader does by itself: be elected, append, commit."""
+    n, role = before.server_id, after.role
+    if not isinstance(role, Leader):
+        return
+    if not isinstance(before.role, Leader):
+        votes = {n}
+        if isinstance(before.role, Candidate) and isinstance(event, Receive):
+            votes = {*before.role.votes_granted, event.source}
+        yield act.become_leader, (n, frozenset(votes))
+    for index in range(last_index(before.log) + 1, last_index(after.log) + 1):
+        entry = entry_at(after.log, Index(index))
+        assert entry is not None, "within the log"
+        yield act.client_request, (n, entry.payload)
+    if after.commit_index > before.commit_index:
+        stored = {k for k, match in role.match_index.items() if match >= after.commit_index}
+        yield act.advance_commit_index, (n, after.commit_index, frozenset({n, *stored}))
+
+
+def sending(state: State, n: ServerId, effects: Effects) -> Iterator[Call]:
+    """The abstract actions that send requests, once the server has changed."""
+    messages = [effect.message for effect in effects if isinstance(effect, Send)]
+    if any(isinstance(message, RequestVote) for message in messages):
+        yield act.request_votes, (n,)
+    for message in messages:
+        if isinstance(message, AppendEntries):
+            yield act.send_entries, (n, sent_by(state, n, message))
+
+
+def sent_by(state: State, n: ServerId, message: AppendEntries) -> Request:
+    """AppendEntries with the history of its sender."""
+    return Request(message, state.commit_term(n), state.commit_event(n))
+
+
+# --- The check ----------------------------------------------------------------------------------
+
+
+def run(state: State, calls: Iterable[Call]) -> State:
+    """The state after the actions; raises ``NotRefined`` at the first guard that is false."""
+    for action, arguments in calls:
+        effect = action(state, *arguments)
+        for name, guard in effect.guards.items():
+            if guard is not True:
+                raise NotRefined(f"{action.__name__}: the guard {name!r} is false")
+        state = effect.after
+    return state
+
+
+def same_server(state: State, server: Server) -> None:
+    """Raises ``NotRefined`` unless the abstract state of the server is what ``server`` is."""
+    n = server.server_id
+    expected = server_functions(server)
+    places: dict[str, list[tuple[Any, ...]]] = {
+        name: [()]
+        for name in ("current_term", "has_voted", "last_index", "commit_index")
+        + ("is_candidate", "is_leader")
+    }
+    if server.voted_for is not None:
+        places["voted_for"] = [()]
+    indices: list[tuple[Any, ...]] = [(i,) for i in range(1, last_index(server.log) + 1)]
+    places["entry_term"] = places["entry_value"] = indices
+    if isinstance(server.role, Candidate):
+        places["votes_granted"] = [(k,) for k in sorted(server.configuration.old)]
+    if isinstance(server.role, Leader):
+        places["match_index"] = [(k,) for k in server.role.match_index]
+    for name, at in places.items():
+        for more in at:
+            found, wanted = getattr(state, name)(n, *more), expected[name](n, *more)
+            if found != wanted:
+                where = f" at {', '.join(map(str, more))}" if more else ""
+                raise NotRefined(f"{name}{where} is {wanted}, but the actions make it {found}")
+
+
+def covered(state: State, n: ServerId, effects: Effects) -> None:
+    """Raises ``NotRefined`` unless the actions have sent all that the step sends."""
+    for effect in effects:
+        if not isinstance(effect, Send):
+            continue
+        match effect.message:
+            case RequestVote(term=term, last_log_index=index, last_log_term=last_term) as request:
+                was_sent = request.candidate_id == n and state.vote_requested(
+                    n, term, index, last_term
+                )
+            case RequestVoteResponse(term=term, vote_granted=granted):
+                was_sent = not granted or state.vote_sent(n, term, effect.to)
+            case AppendEntries() as entries:
+                was_sent = entries.leader_id == n and state.append_sent(sent_by(state, n, entries))
+            case AppendEntriesSuccess(term=term, match_index=match_index):
+                was_sent = match_index <= state.acknowledged(n, term)
+            case AppendEntriesMismatch() | StaleTerm():
+                was_sent = True
+            case _:
+                assert_never(effect.message)
+        if not was_sent:
+            raise NotRefined(f"no action sends {type(effect.message).__name__} as it was sent")
+
+
+def check_step(before: Server, event: Event, after: Server, effects: Effects) -> list[str]:
+    """The names of the actions that make up the step; raises ``NotRefined`` if there are none."""
+
+    def received(message: AppendEntries) -> Request:
+        return Request(message, "of its sender", "of its sender")
+
+    n = before.server_id
+    changing = list(witness(before, event, after, effects, received))
+    state = run(local_state(before, event), changing)
+    same_server(state, after)
+    sends = list(sending(state, n, effects))
+    state = run(state, sends)
+    covered(state, n, effects)
+    return [action.__name__ for action, _ in (*changing, *sends)]
+
+
+def refinement(before: Server, event: Event, after: Server, effects: Effects) -> bool | None:
+    """Each step is a sequence of actions of the abstract protocol, or changes and sends nothing."""
+    return bool(check_step(before, event, after, effects)) or None
