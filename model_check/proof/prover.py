@@ -81,6 +81,18 @@ def symbolic_state(theory: Theory) -> Any:
     )
 
 
+def fields_of(theory: Theory, lemma: Lemma) -> list[str]:
+    """The functions of the state on which the truth of a lemma depends."""
+    names = set(vocabulary(theory.state))
+    found, terms = set(), [_term(lemma.holds(symbolic_state(theory), *_constants(lemma.holds)))]
+    while terms:
+        term = terms.pop()
+        if z3.is_app(term):
+            found.add(term.decl().name())
+        terms.extend([term.body()] if z3.is_quantifier(term) else term.children())
+    return sorted(found & names)
+
+
 def _term(value: Formula) -> Any:
     return z3.BoolVal(value) if isinstance(value, bool) else value
 

@@ -1,0 +1,281 @@
+"""The lemmas on states of ``spec``: plain runs of a cluster, each followed by its abstract state.
+
+A plain state is a tuple of servers, the set of messages ever sent, and the whole abstract state,
+history included. The abstract state is never computed from the servers: it starts as ``initial``
+and is changed only by the actions of ``actions``, run on tables. At each step the servers' part of
+it must be what the servers are, and every lemma and consequence must hold, for all values of its
+variables. Slow and simple, with no reduction of any kind: for small bounds to the end, and for
+random walks beyond.
+"""
+
+from __future__ import annotations
+
+import itertools
+import random
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+from model_check.proof.lemmas import Lemma
+from model_check.proof.logic import Sort
+from model_check.proof.prover import fields_of
+from model_check.proof.refinement import (
+    Request,
+    covered,
+    quorum_functions,
+    request_functions,
+    run,
+    same_server,
+    sending,
+    witness,
+)
+from model_check.proof.theory import STATIC, Theory, variables, vocabulary
+from model_check.raft_model import Bounds, RaftModel
+from spec.messages import AppendEntries, Message
+from spec.state import Server
+
+Packet: TypeAlias = tuple[int, int, Message]
+Table: TypeAlias = frozenset[tuple[tuple[Any, ...], Any]]
+
+DEFAULTS: dict[str, Any] = {"Truth": False, "ServerSet": frozenset()}
+
+
+class LemmaBroken(Exception):
+    """A lemma is false in a reachable state; the message says which, and for which values."""
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A plain state: the servers, what was sent, and for each changing function its table.
+
+    Tables are numbered, function by function, so that states are short.
+    """
+
+    servers: tuple[Server, ...]
+    network: frozenset[Packet]
+    tables: tuple[Table, ...]
+
+
+@dataclass
+class Counts:
+    """What was done."""
+
+    states: int = 0
+    transitions: int = 0
+    stutters: int = 0
+    evaluations: int = 0
+    """Of a lemma, for some values of its variables."""
+    actions: Counter[str] = field(default_factory=Counter)
+
+
+class Runs:
+    """All plain runs of a cluster within bounds."""
+
+    def __init__(self, bounds: Bounds, profile: str = "paper", theory: Theory = STATIC) -> None:
+        """Prepare the tables."""
+        self.model = RaftModel(bounds, profile)
+        self.bounds = bounds
+        self.theory = theory
+        self.counts = Counts()
+        self.sorts = vocabulary(theory.state)
+        self.fixed = {
+            **request_functions(),
+            **quorum_functions(next(iter(self.model.initial_states()))[0].configuration),
+        }
+        self.changing = [name for name in self.sorts if name not in self.fixed]
+        self._seen: set[tuple[int, tuple[int, ...]]] = set()
+        self._numbers: list[dict[Table, int]] = [{} for _ in self.changing]
+        self._functions: list[list[Callable[..., Any]]] = [[] for _ in self.changing]
+        self._requests = self.changing.index("append_sent")
+        self.lemmas = [
+            (lemma, [self.changing.index(f) for f in fields_of(theory, lemma) if f in self.changing])
+            for lemma in (*theory.lemmas, *theory.consequences)
+        ]
+
+    # --- Abstract states as tables ---
+
+    def first(self) -> Node:
+        """All servers start for the first time."""
+        (servers,) = self.model.initial_states()
+        empty = tuple(self._number(p, frozenset()) for p in range(len(self.changing)))
+        nothing = self.state(empty)
+        node = Node(
+            servers, frozenset(), self._tables(nothing, self.theory.initial(nothing), empty, ())
+        )
+        for server in servers:
+            same_server(self.state(node.tables), server)
+        self.judge(node)
+        return node
+
+    def state(self, tables: tuple[int, ...]) -> Any:
+        """The abstract state of these tables."""
+        functions = {
+            name: known[number]
+            for name, known, number in zip(self.changing, self._functions, tables, strict=True)
+        }
+        return self.theory.state(**functions, **self.fixed)
+
+    def _number(self, position: int, table: Table) -> int:
+        """The number of a table of the function at this position."""
+        numbers = self._numbers[position]
+        if table not in numbers:
+            numbers[table] = len(numbers)
+            values, default = dict(table), self._default(position)
+            self._functions[position].append(lambda *at: values.get(at, default))
+        return numbers[table]
+
+    def _default(self, position: int) -> Any:
+        result = self.sorts[self.changing[position]][1]
+        return 0 if result.is_number else DEFAULTS.get(result.name)
+
+    def _sent(self, node: Node) -> list[Request]:
+        """Every AppendEntries ever sent."""
+        tables = self._numbers[self._requests]
+        return next(
+            [m for (m,), _ in table]
+            for table, number in tables.items()
+            if number == node.tables[self._requests]
+        )
+
+    def _domain(self, sort: Sort, requests: Iterable[Request]) -> Iterable[Any]:
+        match sort.name:
+            case "Server":
+                return self.model.processes
+            case "Term":
+                return range(self.bounds.terms + 1)
+            case "Index":
+                return range(self.bounds.log_length + 1)
+            case "Request":
+                return requests
+            case _:
+                raise AssertionError(f"nothing is quantified over {sort.name}")
+
+    def _tables(
+        self, before: Any, after: Any, tables: tuple[int, ...], requests: Iterable[Request]
+    ) -> tuple[int, ...]:
+        """The functions of ``after`` as tables; what an action did not change stays as it is."""
+        numbers = list(tables)
+        for position, name in enumerate(self.changing):
+            function = getattr(after, name)
+            if function is getattr(before, name):
+                continue
+            default = self._default(position)
+            domains = [self._domain(sort, requests) for sort in self.sorts[name][0]]
+            table = frozenset(
+                (at, value)
+                for at in itertools.product(*domains)
+                if (value := function(*at)) != default
+            )
+            numbers[position] = self._number(position, table)
+        return tuple(numbers)
+
+    # --- Steps ---
+
+    def successors(self, node: Node) -> Iterator[Node]:
+        """The state after each step that is possible."""
+        for position, process in enumerate(self.model.processes):
+            server = node.servers[position]
+            for action in self.model.actions(process, server):
+                yield self.step(node, position, self.model.act(process, server, action))
+            for source, target, message in node.network:
+                if target == process:
+                    outcome = self.model.deliver(process, server, source, message)
+                    yield self.step(node, position, outcome)
+
+    def step(self, node: Node, position: int, outcome: Any) -> Node:
+        """The plain and the abstract state after a step, which must agree.
+
+        A step that changes nothing, and sends nothing that was not sent before, is a stutter.
+        """
+        before, event, after, effects = outcome.step
+        process = self.model.processes[position]
+        packets = {(process, target, message) for target, message in outcome.sends}
+        self.counts.transitions += 1
+        if after == before and packets <= node.network:
+            self.counts.stutters += 1
+            return node
+        old, sent = self.state(node.tables), self._sent(node)
+
+        def received(message: AppendEntries) -> Request:
+            return min(
+                (m for m in sent if m.message == message),
+                key=lambda m: (m.commit_term, m.commit_event),
+            )
+
+        changing = list(witness(before, event, after, effects, received))
+        state = run(old, changing)
+        same_server(state, after)
+        sends = list(sending(state, before.server_id, effects))
+        state = run(state, sends)
+        covered(state, before.server_id, effects)
+        self.counts.actions.update(action.__name__ for action, _ in (*changing, *sends))
+        new = {a for _, arguments in sends for a in arguments if isinstance(a, Request)}
+        servers = (*node.servers[:position], after, *node.servers[position + 1 :])
+        tables = self._tables(old, state, node.tables, new.union(sent))
+        if tables != node.tables:
+            settled = self.state(tables)
+            for server in servers:
+                same_server(settled, server)
+        return Node(servers, node.network | packets, tables)
+
+    def judge(self, node: Node) -> None:
+        """Evaluate each lemma, once for each combination of the tables that it reads."""
+        for number, (lemma, reads) in enumerate(self.lemmas):
+            key = (number, tuple(node.tables[position] for position in reads))
+            if key not in self._seen:
+                self._seen.add(key)
+                self._evaluate(lemma, node)
+
+    def _evaluate(self, lemma: Lemma, node: Node) -> None:
+        state, sent = self.state(node.tables), self._sent(node)
+        names = variables(lemma.holds)
+        for values in itertools.product(*(self._domain(sort, sent) for _, sort in names)):
+            self.counts.evaluations += 1
+            if lemma.holds(state, *values) is not True:
+                at = ", ".join(f"{n}={v}" for (n, _), v in zip(names, values, strict=True))
+                raise LemmaBroken(f"{lemma.name} is false for {at}")
+
+    # --- Drivers ---
+
+    def exhaust(self, limit: int | None = None) -> Counts:
+        """Visit every plain state, or ``limit`` of them, breadth first."""
+        level = [self.first()]
+        seen = set(level)
+        while level and (limit is None or len(seen) < limit):
+            fresh = []
+            for node in level:
+                for after in self.successors(node):
+                    if after not in seen:
+                        seen.add(after)
+                        self.judge(after)
+                        fresh.append(after)
+                        if limit is not None and len(seen) >= limit:
+                            break
+            level = fresh
+        self.counts.states = len(seen)
+        return self.counts
+
+    def walk(self, steps: int, seed: int) -> Counts:
+        """One random run; only new states are judged."""
+        chance = random.Random(seed)
+        node = self.first()
+        for _ in range(steps):
+            node = self._random_step(node, chance)
+            self.judge(node)
+            self.counts.states += 1
+        return self.counts
+
+    def _random_step(self, node: Node, chance: random.Random) -> Node:
+        position = chance.randrange(len(node.servers))
+        process, server = self.model.processes[position], node.servers[position]
+        arrivals = sorted(
+            ((s, m) for s, target, m in node.network if target == process), key=repr
+        )
+        if arrivals and chance.random() < 0.8:
+            source, message = chance.choice(arrivals)
+            return self.step(node, position, self.model.deliver(process, server, source, message))
+        actions = self.model.actions(process, server)
+        weights = [self.model.weight(action) for action in actions]
+        action = chance.choices(actions, weights)[0]
+        return self.step(node, position, self.model.act(process, server, action))
