@@ -208,20 +208,20 @@ def send_entries(s: State, n: Server, m: Request) -> Effect:
     )
 
 
-def _accept(s: State, n: Server, m: Request) -> dict[str, Formula]:
-    """The consistency check of AppendEntries (§5.3)."""
+def accept(s: State, n: Server, m: Request) -> dict[str, Formula]:
+    """The consistency check of AppendEntries (§5.3); what a snapshot covers is known to match."""
     prev = s.prev_log_index(m)
     return {
         "sent": s.append_sent(m),
         "own term": s.request_term(m) == s.current_term(n),
         "previous entry": any_of(
-            prev == 0,
+            prev <= s.compacted(n),
             all_of(prev <= s.last_index(n), s.entry_term(n, prev) == s.prev_log_term(m)),
         ),
     }
 
 
-def _accepted(s: State, n: Server, m: Request) -> dict[str, Any]:
+def accepted(s: State, n: Server, m: Request) -> dict[str, Any]:
     """n follows the leader, answers up to the last new entry, and commits up to there (§5.3)."""
     committed = smaller(s.leader_commit(m), s.final_index(m))
     newer = committed > s.commit_index(n)
@@ -240,11 +240,14 @@ def _accepted(s: State, n: Server, m: Request) -> dict[str, Any]:
 
 
 def _matches(s: State, n: Server, m: Request, first: Index, last: Index) -> Formula:
-    """The log has entries of the same terms as the request in this span."""
+    """The log has entries of the same terms as the request in this span, or a snapshot of them."""
     return every(
         first,
         last,
-        lambda i: all_of(i <= s.last_index(n), s.entry_term(n, i) == s.sent_term(m, i)),
+        lambda i: any_of(
+            i <= s.compacted(n),
+            all_of(i <= s.last_index(n), s.entry_term(n, i) == s.sent_term(m, i)),
+        ),
         lambda i: [s.sent_term(m, i)],
     )
 
@@ -253,8 +256,8 @@ def keep_entries(s: State, n: Server, m: Request) -> Effect:
     """AppendEntries without a conflict: the log stays as it is (§5.3)."""
     first, final = s.prev_log_index(m) + 1, s.final_index(m)
     return Effect(
-        _accept(s, n, m) | {"no conflict": _matches(s, n, m, first, final)},
-        replace(s, **_accepted(s, n, m)),
+        accept(s, n, m) | {"no conflict": _matches(s, n, m, first, final)},
+        replace(s, **accepted(s, n, m)),
         mention=[s.sent_term(m, final)],
     )
 
@@ -264,15 +267,16 @@ def store_entries(s: State, n: Server, m: Request, conflict: Index) -> Effect:
     first, final = s.prev_log_index(m) + 1, s.final_index(m)
     new = s.sent_term(m, conflict)
     return Effect(
-        _accept(s, n, m)
+        accept(s, n, m)
         | {
             "within the request": all_of(first <= conflict, conflict <= final),
+            "after the snapshot": conflict > s.compacted(n),
             "conflict": any_of(conflict > s.last_index(n), s.entry_term(n, conflict) != new),
             "first conflict": _matches(s, n, m, first, conflict - 1),
         },
         replace(
             s,
-            **_accepted(s, n, m),
+            **accepted(s, n, m),
             last_index=put(s.last_index, n, final),
             entry_term=lambda k, i: choose(
                 all_of(k == n, i >= conflict), s.sent_term(m, i), s.entry_term(k, i)
@@ -322,9 +326,13 @@ def advance_commit_index(s: State, n: Server, index: Index, quorum: ServerSet) -
 
 
 def restart(s: State, n: Server, commit_index: Index) -> Effect:
-    """n stops leading or standing; after a crash it has forgotten its commit index (§5.5)."""
+    """n stops leading or standing; after a crash it has forgotten what is committed (§5.5)."""
     return Effect(
-        {"forgotten": all_of(0 <= commit_index, commit_index <= s.commit_index(n))},
+        {
+            "forgotten": all_of(
+                s.compacted(n) <= commit_index, commit_index <= s.commit_index(n)
+            )
+        },
         replace(
             s,
             is_candidate=put(s.is_candidate, n, False),

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeVar
 
 from model_check.proof.logic import (
@@ -68,38 +69,24 @@ LEMMAS: list[Lemma] = []
 CONSEQUENCES: list[Lemma] = []
 
 
-def lemma(paper: str, trigger: Callable[..., Triggers] | None = None) -> Callable[[F], F]:
-    """Register an inductive lemma of basic Raft."""
-
-    def register(holds: F) -> F:
-        LEMMAS.append(Lemma(holds, paper, trigger))
-        return holds
-
-    return register
-
-
-def axiom(paper: str, trigger: Callable[..., Triggers] | None = None) -> Callable[[F], F]:
-    """Register what is known of quorums."""
-
-    def register(holds: F) -> F:
-        AXIOMS.append(Lemma(holds, paper, trigger))
-        return holds
-
-    return register
-
-
-def consequence(
+def register(
+    where: list[Lemma],
     paper: str,
     trigger: Callable[..., Triggers] | None = None,
     measure: Callable[..., tuple[Any, ...]] | None = None,
 ) -> Callable[[F], F]:
-    """Register what follows from the lemmas."""
+    """Put a predicate into one of the lists of lemmas."""
 
-    def register(holds: F) -> F:
-        CONSEQUENCES.append(Lemma(holds, paper, trigger, measure))
+    def add(holds: F) -> F:
+        where.append(Lemma(holds, paper, trigger, measure))
         return holds
 
-    return register
+    return add
+
+
+axiom = partial(register, AXIOMS)
+lemma = partial(register, LEMMAS)
+consequence = partial(register, CONSEQUENCES)
 
 
 # --- Quorums ------------------------------------------------------------------------------------

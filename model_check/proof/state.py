@@ -104,6 +104,10 @@ class State:
 
     # --- Derived ---
 
+    def compacted(self, server: Server) -> Index:
+        """Up to where the log was replaced by a snapshot; never, here."""
+        return 0
+
     def near(self, c: Configuration, d: Configuration) -> Formula:
         """Do all quorums of ``c`` and ``d`` share a server?"""
         return c == d

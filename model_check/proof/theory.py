@@ -8,7 +8,7 @@ from functools import wraps
 from inspect import signature
 from typing import Any, get_type_hints
 
-from model_check.proof import actions, lemmas
+from model_check.proof import actions, lemmas, snapshots
 from model_check.proof.actions import Action, Effect
 from model_check.proof.lemmas import Lemma
 from model_check.proof.logic import Sort
@@ -97,4 +97,14 @@ STATIC = Theory(
     consequences=lemmas.CONSEQUENCES,
 )
 
-THEORIES = {theory.name: theory for theory in (STATIC,)}
+STATIC_SNAPSHOTS = replace(
+    STATIC,
+    name="static-snapshots",
+    title="basic Raft with log compaction and InstallSnapshot (§7), fixed membership",
+    state=snapshots.SnapshotState,
+    initial=lambda s: snapshots.initial(initial(s)),
+    actions=(*actions.ACTIONS, *snapshots.ACTIONS),
+    lemmas=(*lemmas.LEMMAS, *snapshots.LEMMAS),
+)
+
+THEORIES = {theory.name: theory for theory in (STATIC, STATIC_SNAPSHOTS)}
