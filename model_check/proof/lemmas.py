@@ -51,6 +51,8 @@ class Lemma:
     trigger: Callable[..., Triggers] | None
     measure: Callable[..., tuple[Any, ...]] | None = None
     """A consequence is proved by strong induction on these numbers, the first one first."""
+    steps: Sequence[Callable[..., Formula]] = ()
+    """What is proved first, under the same induction hypothesis, each for the same values."""
 
     @property
     def name(self) -> str:

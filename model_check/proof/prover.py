@@ -20,8 +20,8 @@ from typing import Any, Literal, TypeAlias
 import z3
 
 from model_check.proof.actions import Action, Effect
-from model_check.proof.lemmas import Lemma
-from model_check.proof.logic import Formula, Sort, all_of, any_of, implies
+from model_check.proof.lemmas import Lemma, Triggers, quorums_meet
+from model_check.proof.logic import Formula, Sort, all_of, any_of
 from model_check.proof.theory import Theory, variables, vocabulary
 
 Status: TypeAlias = Literal["proved", "refuted", "unknown"]
@@ -97,31 +97,48 @@ def _term(value: Formula) -> Any:
     return z3.BoolVal(value) if isinstance(value, bool) else value
 
 
-def _for_all(s: Any, lemma: Lemma, premise: Callable[..., Formula] | None = None) -> Any:
-    """The lemma, for all values of its variables that satisfy the premise."""
+def _for_all(s: Any, lemma: Lemma) -> Any:
+    """The lemma, for all values of its variables."""
     names = _constants(lemma.holds)
-    body = lemma.holds(s, *names)
-    if premise is not None:
-        body = z3.Implies(premise(*names), body)
     triggers = lemma.trigger(s, *names) if lemma.trigger is not None else ()
+    return _quantified(names, lemma.holds(s, *names), triggers)
+
+
+def _quantified(names: Sequence[Any], body: Any, triggers: Triggers) -> Any:
     patterns = [z3.MultiPattern(*t) if len(t) > 1 else t[0] for t in triggers]
     return z3.ForAll(names, body, patterns=patterns)
 
 
-def _smaller(measure: Callable[..., tuple[Any, ...]], s: Any, here: Sequence[Any]) -> Any:
-    """Is the measure at other values lexicographically below the measure ``here``?"""
-    bound = measure(s, *here)
+def _induction(s: Any, lemma: Lemma, here: Sequence[Any]) -> Any:
+    """The lemma where its measure is lexicographically smaller than here.
 
-    def below(*there: Any) -> Formula:
-        value = measure(s, *there)
-        return any_of(
-            *(
-                all_of(*(a == b for a, b in zip(value[:n], bound[:n], strict=True)), value[n] < b)
-                for n, b in enumerate(bound)
-            )
+    Variables that are no part of the measure stay what they are here.
+    """
+    assert lemma.measure is not None and lemma.trigger is not None
+    bound = lemma.measure(s, *here)
+    varies = [any(z3.eq(constant, number) for number in bound) for constant in here]
+    names = [
+        name if vary else constant
+        for name, constant, vary in zip(_constants(lemma.holds), here, varies, strict=True)
+    ]
+    value = lemma.measure(s, *names)
+    smaller = any_of(
+        *(
+            all_of(*(a == b for a, b in zip(value[:n], bound[:n], strict=True)), value[n] < b)
+            for n, b in enumerate(bound)
         )
+    )
+    free = [name for name, vary in zip(names, varies, strict=True) if vary]
+    body = z3.Implies(smaller, lemma.holds(s, *names))
+    triggers = [
+        tuple(term for term in trigger if any(_occurs(name, term) for name in free))
+        for trigger in lemma.trigger(s, *names)
+    ]
+    return _quantified(free, body, triggers)
 
-    return below
+
+def _occurs(name: Any, term: Any) -> bool:
+    return z3.eq(name, term) or any(_occurs(name, part) for part in term.children())
 
 
 def _mentioned(
@@ -158,7 +175,8 @@ def obligations(theory: Theory, action: str | None = None) -> Iterator[Obligatio
     """All of them in the order in which they are reported, or only those about one action."""
     s = symbolic_state(theory)
     axioms = [(axiom.name, _for_all(s, axiom)) for axiom in theory.axioms]
-    known = [(lemma.name, _for_all(s, lemma)) for lemma in theory.lemmas]
+    layers = [[(lemma.name, _for_all(s, lemma)) for lemma in layer] for layer in theory.layers]
+    known = [named for layer in layers for named in layer]
     if action is None:
         yield from _first_state(theory, s)
     followed: list[Named] = []
@@ -166,12 +184,12 @@ def obligations(theory: Theory, action: str | None = None) -> Iterator[Obligatio
         if consequence.measure is not None and action is None:
             yield _well_founded(theory, s, consequence, known)
         if action is None:
-            yield _consequence(theory, s, consequence, [*axioms, *known, *followed])
+            yield from _consequence(theory, s, consequence, [*axioms, *known, *followed])
         if consequence.trigger is not None:
             followed.append((consequence.name, _for_all(s, consequence)))
     for each in theory.actions:
         if action in (None, each.__name__):
-            yield from _action(theory, s, each, axioms, [*known, *followed])
+            yield from _action(theory, s, each, axioms, layers, followed)
 
 
 def _first_state(theory: Theory, s: Any) -> Iterator[Obligation]:
@@ -190,35 +208,51 @@ def _well_founded(theory: Theory, s: Any, lemma: Lemma, known: Sequence[Named]) 
     return Obligation(theory.name, lemma.name, WELL_FOUNDED, list(known), fails)
 
 
-def _consequence(theory: Theory, s: Any, lemma: Lemma, hypotheses: Sequence[Named]) -> Obligation:
-    """The lemma follows from the hypotheses, perhaps by strong induction on its measure."""
+def _consequence(
+    theory: Theory, s: Any, lemma: Lemma, hypotheses: Sequence[Named]
+) -> Iterator[Obligation]:
+    """The lemma follows from the hypotheses, in steps, perhaps by induction on its measure."""
     here = _constants(lemma.holds, "the_")
     more = _mentioned(s, [(lemma.holds, here)], ())
     if lemma.measure is not None:
-        smaller = _for_all(s, lemma, _smaller(lemma.measure, s, here))
-        more.append(("induction", smaller))
+        more.append(("induction", _induction(s, lemma, here)))
+    for step in lemma.steps:
+        claim = _term(step(s, *here))
+        name = step.__name__
+        without = [(n, h) for n, h in hypotheses if n != quorums_meet.__name__]
+        yield Obligation(theory.name, name, FOLLOWS, [*without, *more], z3.Not(claim))
+        more.append((name, claim))
     goal = _term(lemma.holds(s, *here))
-    return Obligation(theory.name, lemma.name, FOLLOWS, [*hypotheses, *more], z3.Not(goal))
+    yield Obligation(theory.name, lemma.name, FOLLOWS, [*hypotheses, *more], z3.Not(goal))
 
 
 def _action(
-    theory: Theory, s: Any, action: Action, axioms: Sequence[Named], known: Sequence[Named]
+    theory: Theory,
+    s: Any,
+    action: Action,
+    axioms: Sequence[Named],
+    layers: Sequence[Sequence[Named]],
+    followed: Sequence[Named],
 ) -> Iterator[Obligation]:
     """Each lemma holds after the action, if all lemmas held before and the guards were true."""
     arguments = _constants(action, "a_")
     effect: Effect = action(s, *arguments)
     guards = [(f"guard: {name}", _term(guard)) for name, guard in effect.guards.items()]
+    known: list[Named] = [named for layer in layers for named in layer]
     facts = []
     for name, fact in effect.consequences().items():
-        hypotheses = [*axioms, *known, *guards]
+        hypotheses = [*axioms, *known, *followed, *guards]
         yield Obligation(theory.name, name, action.__name__, hypotheses, z3.Not(_term(fact)))
         facts.append((name, _term(fact)))
-    for lemma in theory.lemmas:
-        here = _constants(lemma.holds, "the_")
-        hints = _mentioned(s, [(action, arguments), (lemma.holds, here)], effect.mention)
-        goal = _term(lemma.holds(effect.after, *here))
-        hypotheses = [*known, *guards, *facts, *hints]
-        yield Obligation(theory.name, lemma.name, action.__name__, hypotheses, z3.Not(goal))
+    known = [*followed, *guards, *facts]
+    for layer, lemmas in zip(layers, theory.layers, strict=True):
+        known += layer
+        for lemma in lemmas:
+            here = _constants(lemma.holds, "the_")
+            hints = _mentioned(s, [(action, arguments), (lemma.holds, here)], effect.mention)
+            goal = _term(lemma.holds(effect.after, *here))
+            hypotheses = [*known, *hints]
+            yield Obligation(theory.name, lemma.name, action.__name__, hypotheses, z3.Not(goal))
 
 
 # --- The solvers --------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from functools import wraps
 from inspect import signature
 from typing import Any, get_type_hints
 
-from model_check.proof import actions, lemmas, snapshots
+from model_check.proof import actions, lemmas, membership, snapshots
 from model_check.proof.actions import Action, Effect
 from model_check.proof.lemmas import Lemma
 from model_check.proof.logic import Sort
@@ -25,8 +25,14 @@ class Theory:
     initial: Callable[[Any], Any]
     actions: Sequence[Action]
     axioms: Sequence[Lemma]
-    lemmas: Sequence[Lemma]
+    layers: Sequence[Sequence[Lemma]]
+    """Inductive lemmas. What is proved of a layer uses that layer and those before it."""
     consequences: Sequence[Lemma]
+
+    @property
+    def lemmas(self) -> list[Lemma]:
+        """All inductive lemmas."""
+        return [lemma for layer in self.layers for lemma in layer]
 
 
 def variables(function: Callable[..., Any]) -> tuple[tuple[str, Sort], ...]:
@@ -93,7 +99,7 @@ STATIC = Theory(
     initial=initial,
     actions=actions.ACTIONS,
     axioms=lemmas.AXIOMS,
-    lemmas=lemmas.LEMMAS,
+    layers=[lemmas.LEMMAS],
     consequences=lemmas.CONSEQUENCES,
 )
 
@@ -104,7 +110,18 @@ STATIC_SNAPSHOTS = replace(
     state=snapshots.SnapshotState,
     initial=lambda s: snapshots.initial(initial(s)),
     actions=(*actions.ACTIONS, *snapshots.ACTIONS),
-    lemmas=(*lemmas.LEMMAS, *snapshots.LEMMAS),
+    layers=[[*lemmas.LEMMAS, *snapshots.LEMMAS]],
 )
 
-THEORIES = {theory.name: theory for theory in (STATIC, STATIC_SNAPSHOTS)}
+JOINT = Theory(
+    name="joint",
+    title="Raft with joint consensus (§6): a configuration holds from when it is appended",
+    state=membership.JointState,
+    initial=initial,
+    actions=membership.with_configurations(actions.ACTIONS),
+    axioms=(*lemmas.AXIOMS, *membership.AXIOMS),
+    layers=[lemmas.LEMMAS, membership.LEMMAS],
+    consequences=membership.with_steps(lemmas.CONSEQUENCES),
+)
+
+THEORIES = {theory.name: theory for theory in (STATIC, STATIC_SNAPSHOTS, JOINT)}

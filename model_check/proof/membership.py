@@ -1,0 +1,422 @@
+"""Joint consensus (§6): what it adds to the abstract protocol.
+
+A configuration is any thing that has quorums; ``follows(c, d)`` says that d may replace c. With
+joint consensus C_old,new follows C_old and C_new follows C_old,new. All that the proof needs is
+that quorums of configurations that are *near* share a server: of one and the same, of one and the
+next, and of two that follow the same one (``quorums`` proves this of majorities).
+
+A server uses the latest configuration in its log, committed or not, and appends the next one only
+when that is committed. So the entry at each index is governed by a configuration; the entry that
+brought it, and the one before, are noted in each value as history.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Annotated
+
+from model_check.proof import lemmas
+from model_check.proof.actions import Action, Effect, client_request
+from model_check.proof.lemmas import Lemma, register
+from model_check.proof.logic import (
+    Configuration,
+    Formula,
+    Index,
+    Server,
+    ServerSet,
+    Term,
+    Truth,
+    Value,
+    all_of,
+    any_of,
+    choose,
+    every_member,
+    implies,
+    negation,
+)
+from model_check.proof.state import Function, State
+
+
+@dataclass(frozen=True)
+class Governing:
+    """The configuration in force at an entry, and where it comes from."""
+
+    index: Index
+    """Of the entry that brought it; 0 for the initial one."""
+    configuration: Configuration
+    previous_index: Index
+    """Of the entry that brought the configuration before it; 0 for the initial one."""
+    previous: Configuration
+    commit_term: Term
+    commit_event: Index
+    """The count that had committed the previous one when this one was appended."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class JointState(State):
+    """A state of Raft with joint consensus."""
+
+    # --- What a value says of configurations; never changes ---
+    configuration_index: Annotated[Function, (Value,), Index]
+    entry_configuration: Annotated[Function, (Value,), Configuration]
+    previous_index: Annotated[Function, (Value,), Index]
+    previous_configuration: Annotated[Function, (Value,), Configuration]
+    previous_commit_term: Annotated[Function, (Value,), Term]
+    previous_commit_event: Annotated[Function, (Value,), Index]
+
+    # --- Configurations; never change ---
+    follows: Annotated[Function, (Configuration, Configuration), Truth]
+    """(c, d): d may replace c."""
+    is_near: Annotated[Function, (Configuration, Configuration), Truth]
+
+    def near(self, c: Configuration, d: Configuration) -> Formula:
+        """Do all quorums of ``c`` and ``d`` share a server?"""
+        return self.is_near(c, d)
+
+    def governing(self, value: Callable[[Index], Value], last: Index) -> Governing:
+        """What governs a log of this length."""
+        empty, v = last == 0, value(last)
+        return Governing(
+            choose(empty, 0, self.configuration_index(v)),
+            choose(empty, self.initial_configuration(), self.entry_configuration(v)),
+            choose(empty, 0, self.previous_index(v)),
+            self.previous_configuration(v),
+            self.previous_commit_term(v),
+            self.previous_commit_event(v),
+        )
+
+    def configuration_of(self, value: Callable[[Index], Value], last: Index) -> Configuration:
+        """The configuration in force in a log: the latest one in it, committed or not (§6)."""
+        return self.governing(value, last).configuration
+
+
+AXIOMS: list[Lemma] = []
+LEMMAS: list[Lemma] = []
+axiom = partial(register, AXIOMS)
+lemma = partial(register, LEMMAS)
+
+
+# --- Near configurations ------------------------------------------------------------------------
+
+
+@axiom("§6", lambda s, c: [(s.is_near(c, c),)])
+def equal_is_near(s: JointState, c: Configuration) -> Formula:
+    """A configuration is near itself."""
+    return s.is_near(c, c)
+
+
+@axiom("§6", lambda s, c, d: [(s.follows(c, d),)])
+def next_is_near(s: JointState, c: Configuration, d: Configuration) -> Formula:
+    """A configuration and the next one are near."""
+    return implies(s.follows(c, d), lambda: all_of(s.is_near(c, d), s.is_near(d, c)))
+
+
+@axiom("§6", lambda s, b, c, d: [(s.follows(b, c), s.follows(b, d))])
+def siblings_are_near(
+    s: JointState, b: Configuration, c: Configuration, d: Configuration
+) -> Formula:
+    """Two configurations that follow the same one are near."""
+    return implies(all_of(s.follows(b, c), s.follows(b, d)), lambda: s.is_near(c, d))
+
+
+# --- Actions ------------------------------------------------------------------------------------
+
+
+def _governing(s: JointState, n: Server) -> Governing:
+    return s.governing(lambda i: s.entry_value(n, i), s.last_index(n))
+
+
+def append_command(s: JointState, n: Server, value: Value) -> Effect:
+    """A leader appends an entry that leaves the configuration as it is (§5.3)."""
+    now = _governing(s, n)
+    effect = client_request(s, n, value)
+    same = {
+        "same configuration": all_of(
+            s.configuration_index(value) == now.index,
+            s.entry_configuration(value) == now.configuration,
+            s.previous_index(value) == now.previous_index,
+        ),
+        "same history": any_of(
+            now.index == 0,
+            all_of(
+                s.previous_configuration(value) == now.previous,
+                s.previous_commit_term(value) == now.commit_term,
+                s.previous_commit_event(value) == now.commit_event,
+            ),
+        ),
+    }
+    return replace(effect, guards={**effect.guards, **same})
+
+
+def append_configuration(s: JointState, n: Server, value: Value) -> Effect:
+    """A leader appends the next configuration, once the latest one is committed (§6)."""
+    now = _governing(s, n)
+    effect = client_request(s, n, value)
+    new = {
+        "next configuration": s.follows(now.configuration, s.entry_configuration(value)),
+        "latest is committed": now.index <= s.commit_index(n),
+        "own index": s.configuration_index(value) == s.last_index(n) + 1,
+        "history": all_of(
+            s.previous_index(value) == now.index,
+            s.previous_configuration(value) == now.configuration,
+            s.previous_commit_term(value) == s.commit_term(n),
+            s.previous_commit_event(value) == s.commit_event(n),
+        ),
+    }
+    return replace(effect, guards={**effect.guards, **new})
+
+
+def with_configurations(actions: Sequence[Action]) -> tuple[Action, ...]:
+    """The actions of basic Raft, with two kinds of entries."""
+    at = list(actions).index(client_request)
+    return (*actions[:at], append_command, append_configuration, *actions[at + 1 :])
+
+
+# --- Lemmas -------------------------------------------------------------------------------------
+
+
+def _entry(s: JointState, t: Term, i: Index) -> Governing:
+    return s.governing(lambda j: s.log_value(t, j), i)
+
+
+@lemma("§6", lambda s, t, i: [(s.log_value(t, i),)])
+def configurations_come_in_order(s: JointState, t: Term, i: Index) -> Formula:
+    """An entry is governed by a configuration at or before it, which follows an earlier one."""
+    v = _entry(s, t, i)
+    return implies(
+        all_of(1 <= i, i <= s.term_last(t)),
+        lambda: all_of(
+            0 <= v.previous_index,
+            v.index <= i,
+            any_of(
+                all_of(
+                    v.index == 0,
+                    v.previous_index == 0,
+                    v.configuration == s.initial_configuration(),
+                ),
+                all_of(v.previous_index < v.index, s.follows(v.previous, v.configuration)),
+            ),
+            any_of(
+                v.index <= 0, v.previous_index > 0, v.previous == s.initial_configuration()
+            ),
+        ),
+    )
+
+
+@lemma("§6", lambda s, t, i, j: [(s.log_value(t, i), s.log_value(t, j))])
+def configuration_holds_until_the_next(s: JointState, t: Term, i: Index, j: Index) -> Formula:
+    """From the entry that brings a configuration to the next such entry, it governs."""
+    v, w = _entry(s, t, j), _entry(s, t, i)
+    return implies(
+        all_of(1 <= j, j <= i, i <= s.term_last(t)),
+        lambda: all_of(
+            v.index <= w.index,
+            implies(
+                w.index <= j,
+                lambda: all_of(
+                    v.index == w.index,
+                    v.configuration == w.configuration,
+                    v.previous_index == w.previous_index,
+                    any_of(
+                        v.index == 0,
+                        all_of(
+                            v.previous == w.previous,
+                            v.commit_term == w.commit_term,
+                            v.commit_event == w.commit_event,
+                        ),
+                    ),
+                ),
+            ),
+            implies(
+                all_of(w.previous_index <= j, j < w.index),
+                lambda: all_of(v.index == w.previous_index, v.configuration == w.previous),
+            ),
+        ),
+    )
+
+
+@lemma("§6", lambda s, t, i: [(s.log_value(t, i),)])
+def previous_configuration_was_committed(s: JointState, t: Term, i: Index) -> Formula:
+    """When a configuration was appended, the one before it was committed."""
+    v = _entry(s, t, i)
+    p, u = v.previous_index, v.commit_term
+    return implies(
+        all_of(1 <= i, i <= s.term_last(t), p > 0),
+        lambda: all_of(
+            s.counted(u, v.commit_event),
+            p <= v.commit_event,
+            u <= s.log_term(t, i),
+            s.log_term(t, p) == s.log_term(u, p),
+            s.log_value(t, p) == s.log_value(u, p),
+        ),
+    )
+
+
+@lemma("§6", lambda s, t, i: [(s.counted(t, i),)])
+def previous_configuration_was_committed_before(s: JointState, t: Term, i: Index) -> Formula:
+    """A count comes after the one that committed the configuration before the governing one."""
+    v = _entry(s, t, s.count_last(t, i))
+    return implies(
+        all_of(s.counted(t, i), v.previous_index > 0, v.commit_term == t),
+        lambda: v.commit_event < i,
+    )
+
+
+# --- Leader Completeness ------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Log:
+    """The log of a server, or of a term up to some index."""
+
+    last: Index
+    term: Callable[[Index], Term]
+    value: Callable[[Index], Value]
+    has: Callable[[Term, Index], Formula]
+
+    def same_entry(self, s: JointState, t: Term, i: Index) -> Formula:
+        """Is the entry at i that of the log of term t?"""
+        return all_of(self.term(i) == s.log_term(t, i), self.value(i) == s.log_value(t, i))
+
+
+def log_at_election(s: JointState, u: Term) -> Log:
+    """The log with which the leader of u was elected."""
+    return Log(
+        s.election_last(u),
+        lambda i: s.log_term(u, i),
+        lambda i: s.log_value(u, i),
+        lambda t, i: s.has(u, t, i),
+    )
+
+
+def log_of_server(s: JointState, n: Server) -> Log:
+    """The log of a server."""
+    return Log(
+        s.last_index(n),
+        lambda i: s.entry_term(n, i),
+        lambda i: s.entry_value(n, i),
+        lambda t, i: s.holds(n, t, i),
+    )
+
+
+def previous_here_is_there(s: JointState, log: Log, t: Term, i: Index) -> Formula:
+    """The log's previous configuration is in the log of t that counted i, or the log has i."""
+    p = s.governing(log.value, log.last).previous_index
+    return any_of(
+        log.has(t, i), p == 0, all_of(p <= s.count_last(t, i), log.same_entry(s, t, p))
+    )
+
+
+def previous_there_is_here(s: JointState, log: Log, t: Term, i: Index) -> Formula:
+    """The previous configuration of the log of t that counted i is in the log."""
+    p = _entry(s, t, s.count_last(t, i)).previous_index
+    return any_of(p == 0, all_of(p <= log.last, log.same_entry(s, t, p)))
+
+
+def configurations_are_near(s: JointState, log: Log, t: Term, i: Index) -> Formula:
+    """The log's configuration is near the one that counted i, or the log has i."""
+    here = s.governing(log.value, log.last).configuration
+    there = _entry(s, t, s.count_last(t, i)).configuration
+    return any_of(log.has(t, i), s.near(here, there))
+
+
+Argument = Callable[[JointState, Log, Term, Index], Formula]
+ARGUMENTS: tuple[Argument, ...] = (
+    previous_here_is_there,
+    previous_there_is_here,
+    configurations_are_near,
+)
+
+
+def _for_elections(argument: Argument) -> Callable[..., Formula]:
+    def step(s: JointState, t: Term, i: Index, u: Term) -> Formula:
+        return implies(
+            all_of(s.counted(t, i), s.elected(u), u > t),
+            lambda: argument(s, log_at_election(s, u), t, i),
+        )
+
+    step.__name__ = f"{argument.__name__} (elections)"
+    step.__doc__ = argument.__doc__
+    return step
+
+
+def backed(s: JointState, n: Server, q: ServerSet, c: Configuration) -> Formula:
+    """Does n stand with the votes of a quorum of its configuration?"""
+    return all_of(
+        s.is_candidate(n),
+        c == s.configuration(n),
+        s.is_quorum(q, c),
+        every_member(q, lambda k: s.votes_granted(n, k)),
+    )
+
+
+def candidate_has_what_was_counted(
+    s: JointState, n: Server, q: ServerSet, c: Configuration, t: Term, i: Index
+) -> Formula:
+    """A candidate with the votes of a quorum has all that was counted in older terms.
+
+    By the same argument as for elections, by induction on (t, i).
+    """
+    return implies(
+        all_of(backed(s, n, q, c), s.counted(t, i), t < s.current_term(n)),
+        lambda: s.holds(n, t, i),
+    )
+
+
+def _for_candidates(argument: Argument) -> Callable[..., Formula]:
+    def step(
+        s: JointState, n: Server, q: ServerSet, c: Configuration, t: Term, i: Index
+    ) -> Formula:
+        return implies(
+            all_of(backed(s, n, q, c), s.counted(t, i), t < s.current_term(n)),
+            lambda: argument(s, log_of_server(s, n), t, i),
+        )
+
+    step.__name__ = f"{argument.__name__} (candidates)"
+    step.__doc__ = argument.__doc__
+    return step
+
+
+def configurations_of_two_winners_are_near(
+    s: JointState, n: Server, q: ServerSet, c: Configuration
+) -> Formula:
+    """The configurations of a winner and of an elected leader of the same term are near."""
+    u = s.current_term(n)
+    return implies(
+        all_of(backed(s, n, q, c), s.elected(u)),
+        lambda: s.near(c, s.term_configuration(u, s.election_last(u))),
+    )
+
+
+def first_leader(s: JointState, n: Server, q: ServerSet, c: Configuration) -> Formula:
+    """A candidate with the votes of a quorum is the first leader of its term."""
+    return implies(backed(s, n, q, c), lambda: negation(s.elected(s.current_term(n))))
+
+
+def with_steps(consequences: Sequence[Lemma]) -> tuple[Lemma, ...]:
+    """The same consequences; Leader Completeness and the first leader by way of near ones."""
+    completeness, *others = consequences
+    assert completeness.holds is lemmas.leader_completeness
+    return (
+        replace(
+            completeness,
+            measure=lambda s, t, i, u: (u, t, i),
+            steps=[_for_elections(argument) for argument in ARGUMENTS],
+        ),
+        Lemma(
+            candidate_has_what_was_counted,
+            "§5.4.1, §6",
+            lambda s, n, q, c, t, i: [(s.is_candidate(n), s.is_quorum(q, c), s.counted(t, i))],
+            measure=lambda s, n, q, c, t, i: (t, i),
+            steps=[_for_candidates(argument) for argument in ARGUMENTS],
+        ),
+        Lemma(
+            first_leader,
+            "§5.2, §6",
+            lambda s, n, q, c: [(s.is_candidate(n), s.is_quorum(q, c))],
+            steps=[configurations_of_two_winners_are_near],
+        ),
+        *others,
+    )
