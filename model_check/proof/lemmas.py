@@ -53,6 +53,8 @@ class Lemma:
     """A consequence is proved by strong induction on these numbers, the first one first."""
     steps: Sequence[Callable[..., Formula]] = ()
     """What is proved first, under the same induction hypothesis, each for the same values."""
+    instances: Callable[..., Sequence[tuple[Lemma, tuple[Any, ...]]]] | None = None
+    """Earlier consequences, and the values for which they are used after the steps."""
 
     @property
     def name(self) -> str:

@@ -264,82 +264,68 @@ def previous_configuration_was_committed_before(s: JointState, t: Term, i: Index
     )
 
 
+# --- Why two configurations are near ------------------------------------------------------------
+
+
+def shares(s: JointState, t: Term, a: Index, u: Term, b: Index) -> Formula:
+    """Is what brought the previous configuration of the log of t up to a in that of u up to b?"""
+    p = _entry(s, t, a).previous_index
+    return any_of(
+        p == 0,
+        all_of(
+            p <= b, s.log_term(t, p) == s.log_term(u, p), s.log_value(t, p) == s.log_value(u, p)
+        ),
+    )
+
+
+def configurations_are_near(s: JointState, t: Term, a: Index, u: Term, b: Index) -> Formula:
+    """If each of two logs has the other's previous configuration, their configurations are near.
+
+    Either the previous ones are the same, and both follow it; or the later one of them is in force
+    in the other log.
+    """
+    return implies(
+        all_of(
+            0 <= a,
+            a <= s.term_last(t),
+            0 <= b,
+            b <= s.term_last(u),
+            shares(s, t, a, u, b),
+            shares(s, u, b, t, a),
+        ),
+        lambda: s.near(s.term_configuration(t, a), s.term_configuration(u, b)),
+    )
+
+
+NEAR = Lemma(configurations_are_near, "§6", None)
+
+
 # --- Leader Completeness ------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Log:
-    """The log of a server, or of a term up to some index."""
-
-    last: Index
-    term: Callable[[Index], Term]
-    value: Callable[[Index], Value]
-    has: Callable[[Term, Index], Formula]
-
-    def same_entry(self, s: JointState, t: Term, i: Index) -> Formula:
-        """Is the entry at i that of the log of term t?"""
-        return all_of(self.term(i) == s.log_term(t, i), self.value(i) == s.log_value(t, i))
+def _counted_before(s: JointState, t: Term, i: Index, u: Term) -> Formula:
+    return all_of(s.counted(t, i), s.elected(u), u > t)
 
 
-def log_at_election(s: JointState, u: Term) -> Log:
-    """The log with which the leader of u was elected."""
-    return Log(
-        s.election_last(u),
-        lambda i: s.log_term(u, i),
-        lambda i: s.log_value(u, i),
-        lambda t, i: s.has(u, t, i),
+def leader_shares_with_count(s: JointState, t: Term, i: Index, u: Term) -> Formula:
+    """The leader's previous configuration is in the log of the count; or it has the entry."""
+    return implies(
+        _counted_before(s, t, i, u),
+        lambda: any_of(
+            s.has(u, t, i), shares(s, u, s.election_last(u), t, s.count_last(t, i))
+        ),
     )
 
 
-def log_of_server(s: JointState, n: Server) -> Log:
-    """The log of a server."""
-    return Log(
-        s.last_index(n),
-        lambda i: s.entry_term(n, i),
-        lambda i: s.entry_value(n, i),
-        lambda t, i: s.holds(n, t, i),
+def count_shares_with_leader(s: JointState, t: Term, i: Index, u: Term) -> Formula:
+    """The previous configuration of the count is in the log with which the leader was elected."""
+    return implies(
+        _counted_before(s, t, i, u),
+        lambda: shares(s, t, s.count_last(t, i), u, s.election_last(u)),
     )
 
 
-def previous_here_is_there(s: JointState, log: Log, t: Term, i: Index) -> Formula:
-    """The log's previous configuration is in the log of t that counted i, or the log has i."""
-    p = s.governing(log.value, log.last).previous_index
-    return any_of(
-        log.has(t, i), p == 0, all_of(p <= s.count_last(t, i), log.same_entry(s, t, p))
-    )
-
-
-def previous_there_is_here(s: JointState, log: Log, t: Term, i: Index) -> Formula:
-    """The previous configuration of the log of t that counted i is in the log."""
-    p = _entry(s, t, s.count_last(t, i)).previous_index
-    return any_of(p == 0, all_of(p <= log.last, log.same_entry(s, t, p)))
-
-
-def configurations_are_near(s: JointState, log: Log, t: Term, i: Index) -> Formula:
-    """The log's configuration is near the one that counted i, or the log has i."""
-    here = s.governing(log.value, log.last).configuration
-    there = _entry(s, t, s.count_last(t, i)).configuration
-    return any_of(log.has(t, i), s.near(here, there))
-
-
-Argument = Callable[[JointState, Log, Term, Index], Formula]
-ARGUMENTS: tuple[Argument, ...] = (
-    previous_here_is_there,
-    previous_there_is_here,
-    configurations_are_near,
-)
-
-
-def _for_elections(argument: Argument) -> Callable[..., Formula]:
-    def step(s: JointState, t: Term, i: Index, u: Term) -> Formula:
-        return implies(
-            all_of(s.counted(t, i), s.elected(u), u > t),
-            lambda: argument(s, log_at_election(s, u), t, i),
-        )
-
-    step.__name__ = f"{argument.__name__} (elections)"
-    step.__doc__ = argument.__doc__
-    return step
+# --- The first leader of a term -----------------------------------------------------------------
 
 
 def backed(s: JointState, n: Server, q: ServerSet, c: Configuration) -> Formula:
@@ -352,41 +338,85 @@ def backed(s: JointState, n: Server, q: ServerSet, c: Configuration) -> Formula:
     )
 
 
+def _backed_after(
+    s: JointState, n: Server, q: ServerSet, c: Configuration, t: Term, i: Index
+) -> Formula:
+    return all_of(backed(s, n, q, c), s.counted(t, i), t < s.current_term(n))
+
+
+def log_of_candidate(
+    s: JointState, n: Server, q: ServerSet, c: Configuration, t: Term, i: Index
+) -> Formula:
+    """The log of a candidate is that of the term of its last entry, up to there."""
+    return implies(_backed_after(s, n, q, c, t, i), lambda: _is_log_of_last_term(s, n))
+
+
+def _is_log_of_last_term(s: JointState, n: Server) -> Formula:
+    x, last = s.last_term(n), s.last_index(n)
+    return all_of(
+        last <= s.term_last(x),
+        any_of(last == 0, all_of(s.elected(x), s.entry_value(n, last) == s.log_value(x, last))),
+        s.configuration(n) == s.term_configuration(x, last),
+    )
+
+
+def candidate_shares_with_count(
+    s: JointState, n: Server, q: ServerSet, c: Configuration, t: Term, i: Index
+) -> Formula:
+    """The candidate's previous configuration is in the log of the count; or it has the entry."""
+    return implies(
+        _backed_after(s, n, q, c, t, i),
+        lambda: any_of(
+            s.holds(n, t, i),
+            shares(s, s.last_term(n), s.last_index(n), t, s.count_last(t, i)),
+        ),
+    )
+
+
+def count_shares_with_candidate(
+    s: JointState, n: Server, q: ServerSet, c: Configuration, t: Term, i: Index
+) -> Formula:
+    """The previous configuration of the count is in the candidate's log."""
+    return implies(
+        _backed_after(s, n, q, c, t, i),
+        lambda: shares(s, t, s.count_last(t, i), s.last_term(n), s.last_index(n)),
+    )
+
+
 def candidate_has_what_was_counted(
     s: JointState, n: Server, q: ServerSet, c: Configuration, t: Term, i: Index
 ) -> Formula:
     """A candidate with the votes of a quorum has all that was counted in older terms.
 
-    By the same argument as for elections, by induction on (t, i).
+    As for leaders, by strong induction on (t, i).
     """
-    return implies(
-        all_of(backed(s, n, q, c), s.counted(t, i), t < s.current_term(n)),
-        lambda: s.holds(n, t, i),
-    )
+    return implies(_backed_after(s, n, q, c, t, i), lambda: s.holds(n, t, i))
 
 
-def _for_candidates(argument: Argument) -> Callable[..., Formula]:
-    def step(
-        s: JointState, n: Server, q: ServerSet, c: Configuration, t: Term, i: Index
-    ) -> Formula:
-        return implies(
-            all_of(backed(s, n, q, c), s.counted(t, i), t < s.current_term(n)),
-            lambda: argument(s, log_of_server(s, n), t, i),
-        )
-
-    step.__name__ = f"{argument.__name__} (candidates)"
-    step.__doc__ = argument.__doc__
-    return step
+def log_of_second_winner(s: JointState, n: Server, q: ServerSet, c: Configuration) -> Formula:
+    """The log of a candidate is that of the term of its last entry, up to there."""
+    return implies(backed(s, n, q, c), lambda: _is_log_of_last_term(s, n))
 
 
-def configurations_of_two_winners_are_near(
+def candidate_shares_with_leader(
     s: JointState, n: Server, q: ServerSet, c: Configuration
 ) -> Formula:
-    """The configurations of a winner and of an elected leader of the same term are near."""
+    """The candidate's previous configuration is in the log of a leader elected in its term."""
     u = s.current_term(n)
     return implies(
         all_of(backed(s, n, q, c), s.elected(u)),
-        lambda: s.near(c, s.term_configuration(u, s.election_last(u))),
+        lambda: shares(s, s.last_term(n), s.last_index(n), u, s.election_last(u)),
+    )
+
+
+def leader_shares_with_candidate(
+    s: JointState, n: Server, q: ServerSet, c: Configuration
+) -> Formula:
+    """The previous configuration of a leader elected in its term is in the candidate's log."""
+    u = s.current_term(n)
+    return implies(
+        all_of(backed(s, n, q, c), s.elected(u)),
+        lambda: shares(s, u, s.election_last(u), s.last_term(n), s.last_index(n)),
     )
 
 
@@ -400,23 +430,45 @@ def with_steps(consequences: Sequence[Lemma]) -> tuple[Lemma, ...]:
     completeness, *others = consequences
     assert completeness.holds is lemmas.leader_completeness
     return (
+        NEAR,
         replace(
             completeness,
             measure=lambda s, t, i, u: (u, t, i),
-            steps=[_for_elections(argument) for argument in ARGUMENTS],
+            steps=(leader_shares_with_count, count_shares_with_leader),
+            instances=lambda s, t, i, u: [
+                (NEAR, (u, s.election_last(u), t, s.count_last(t, i)))
+            ],
         ),
         Lemma(
             candidate_has_what_was_counted,
             "§5.4.1, §6",
             lambda s, n, q, c, t, i: [(s.is_candidate(n), s.is_quorum(q, c), s.counted(t, i))],
             measure=lambda s, n, q, c, t, i: (t, i),
-            steps=[_for_candidates(argument) for argument in ARGUMENTS],
+            steps=(log_of_candidate, candidate_shares_with_count, count_shares_with_candidate),
+            instances=lambda s, n, q, c, t, i: [
+                (NEAR, (s.last_term(n), s.last_index(n), t, s.count_last(t, i)))
+            ],
         ),
         Lemma(
             first_leader,
             "§5.2, §6",
             lambda s, n, q, c: [(s.is_candidate(n), s.is_quorum(q, c))],
-            steps=[configurations_of_two_winners_are_near],
+            steps=(
+                log_of_second_winner,
+                candidate_shares_with_leader,
+                leader_shares_with_candidate,
+            ),
+            instances=lambda s, n, q, c: [
+                (
+                    NEAR,
+                    (
+                        s.last_term(n),
+                        s.last_index(n),
+                        s.current_term(n),
+                        s.election_last(s.current_term(n)),
+                    ),
+                )
+            ],
         ),
         *others,
     )

@@ -189,7 +189,7 @@ def obligations(theory: Theory, action: str | None = None) -> Iterator[Obligatio
             followed.append((consequence.name, _for_all(s, consequence)))
     for each in theory.actions:
         if action in (None, each.__name__):
-            yield from _action(theory, s, each, axioms, layers, followed)
+            yield from _action(theory, s, each, layers, [*axioms, *followed])
 
 
 def _first_state(theory: Theory, s: Any) -> Iterator[Obligation]:
@@ -222,6 +222,9 @@ def _consequence(
         without = [(n, h) for n, h in hypotheses if n != quorums_meet.__name__]
         yield Obligation(theory.name, name, FOLLOWS, [*without, *more], z3.Not(claim))
         more.append((name, claim))
+    if lemma.instances is not None:
+        for earlier, values in lemma.instances(s, *here):
+            more.append((earlier.name, _term(earlier.holds(s, *values))))
     goal = _term(lemma.holds(s, *here))
     yield Obligation(theory.name, lemma.name, FOLLOWS, [*hypotheses, *more], z3.Not(goal))
 
@@ -230,7 +233,6 @@ def _action(
     theory: Theory,
     s: Any,
     action: Action,
-    axioms: Sequence[Named],
     layers: Sequence[Sequence[Named]],
     followed: Sequence[Named],
 ) -> Iterator[Obligation]:
@@ -241,10 +243,10 @@ def _action(
     known: list[Named] = [named for layer in layers for named in layer]
     facts = []
     for name, fact in effect.consequences().items():
-        hypotheses = [*axioms, *known, *followed, *guards]
+        hypotheses = [*known, *followed, *guards]
         yield Obligation(theory.name, name, action.__name__, hypotheses, z3.Not(_term(fact)))
         facts.append((name, _term(fact)))
-    known = [*followed, *guards, *facts]
+    known = [*((name, fact) for name, fact in followed if name in theory.used), *guards, *facts]
     for layer, lemmas in zip(layers, theory.layers, strict=True):
         known += layer
         for lemma in lemmas:

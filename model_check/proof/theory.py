@@ -28,6 +28,8 @@ class Theory:
     layers: Sequence[Sequence[Lemma]]
     """Inductive lemmas. What is proved of a layer uses that layer and those before it."""
     consequences: Sequence[Lemma]
+    used: Sequence[str] = ("leader_completeness",)
+    """The consequences that the proof of inductive lemmas uses."""
 
     @property
     def lemmas(self) -> list[Lemma]:
