@@ -36,6 +36,7 @@ from model_check.proof.logic import (
     implies,
     negation,
 )
+from model_check.proof.snapshots import SnapshotState
 from model_check.proof.state import Function, State
 
 
@@ -90,6 +91,11 @@ class JointState(State):
     def configuration_of(self, value: Callable[[Index], Value], last: Index) -> Configuration:
         """The configuration in force in a log: the latest one in it, committed or not (§6)."""
         return self.governing(value, last).configuration
+
+
+@dataclass(frozen=True, kw_only=True)
+class JointSnapshotState(JointState, SnapshotState):
+    """A state of Raft with joint consensus and log compaction."""
 
 
 AXIOMS: list[Lemma] = []

@@ -8,7 +8,7 @@ from functools import wraps
 from inspect import signature
 from typing import Any, get_type_hints
 
-from model_check.proof import actions, lemmas, membership, snapshots
+from model_check.proof import actions, lemmas, membership, reads, snapshots
 from model_check.proof.actions import Action, Effect
 from model_check.proof.lemmas import Lemma
 from model_check.proof.logic import Sort
@@ -126,4 +126,41 @@ JOINT = Theory(
     consequences=membership.with_steps(lemmas.CONSEQUENCES),
 )
 
-THEORIES = {theory.name: theory for theory in (STATIC, STATIC_SNAPSHOTS, JOINT)}
+STATIC_READS = replace(
+    STATIC,
+    name="static-reads",
+    title="basic Raft with reads by ReadIndex (§8), fixed membership",
+    state=reads.ReadState,
+    initial=lambda s: reads.initial(initial(s)),
+    actions=(*actions.ACTIONS, *reads.ACTIONS),
+    layers=[*STATIC.layers, reads.LEMMAS],
+    consequences=(*STATIC.consequences, *reads.CONSEQUENCES),
+    used=("leader_completeness", "no_later_leader"),
+)
+JOINT_SNAPSHOTS = replace(
+    JOINT,
+    name="joint-snapshots",
+    title="Raft with joint consensus (§6), log compaction and InstallSnapshot (§7)",
+    state=membership.JointSnapshotState,
+    initial=lambda s: snapshots.initial(initial(s)),
+    actions=(*JOINT.actions, *snapshots.ACTIONS),
+    layers=[*STATIC_SNAPSHOTS.layers, membership.LEMMAS],
+)
+JOINT_READS = replace(
+    JOINT,
+    name="joint-reads",
+    title="Raft with joint consensus (§6) and reads by ReadIndex (§8)",
+    state=reads.JointReadState,
+    initial=lambda s: reads.initial(initial(s)),
+    actions=(*JOINT.actions, *reads.ACTIONS),
+    layers=[*JOINT.layers, reads.LEMMAS],
+    consequences=(*JOINT.consequences, *reads.with_steps(reads.CONSEQUENCES)),
+    used=STATIC_READS.used,
+)
+
+THEORIES = {
+    theory.name: theory
+    for theory in (
+        STATIC, STATIC_SNAPSHOTS, STATIC_READS, JOINT, JOINT_SNAPSHOTS, JOINT_READS,
+    )  # fmt: skip
+}
