@@ -70,6 +70,9 @@ class Lemma:
 AXIOMS: list[Lemma] = []
 """What is taken for granted here, and proved in ``quorums``."""
 LEMMAS: list[Lemma] = []
+"""Of basic Raft; without any one of them some other is not provable."""
+FOR_EXTENSIONS: list[Lemma] = []
+"""What ``membership`` and ``reads`` also need."""
 CONSEQUENCES: list[Lemma] = []
 
 
@@ -90,6 +93,7 @@ def register(
 
 axiom = partial(register, AXIOMS)
 lemma = partial(register, LEMMAS)
+extension = partial(register, FOR_EXTENSIONS)
 consequence = partial(register, CONSEQUENCES)
 
 
@@ -126,12 +130,6 @@ def last_index_is_not_negative(s: State, n: Server) -> Formula:
 def commit_index_is_not_negative(s: State, n: Server) -> Formula:
     """Nothing is committed at first."""
     return s.commit_index(n) >= 0
-
-
-@lemma("§5.3", lambda s, k, t: [(s.acknowledged(k, t),)])
-def acknowledged_is_not_negative(s: State, k: Server, t: Term) -> Formula:
-    """Nothing is acknowledged at first."""
-    return s.acknowledged(k, t) >= 0
 
 
 # --- Elections (§5.2) ---------------------------------------------------------------------------
@@ -214,19 +212,7 @@ def leader_reached_its_term(s: State, t: Term) -> Formula:
     return implies(s.elected(t), lambda: all_of(0 <= t, t <= s.current_term(s.leader_of(t))))
 
 
-@lemma("§5.2", lambda s, n: [(s.is_leader(n),), (s.is_candidate(n),)])
-def leader_is_no_candidate(s: State, n: Server) -> Formula:
-    """Nobody leads and stands at once."""
-    return negation(all_of(s.is_leader(n), s.is_candidate(n)))
-
-
 # --- The log of a term (§5.3) -------------------------------------------------------------------
-
-
-@lemma("§5.3", lambda s, t: [(s.term_last(t),)])
-def no_log_without_leader(s: State, t: Term) -> Formula:
-    """A term without a leader has no log."""
-    return implies(negation(s.elected(t)), lambda: s.term_last(t) == 0)
 
 
 @lemma("§5.3", lambda s, k, t: [(s.acknowledged(k, t),)])
@@ -303,50 +289,6 @@ def length_of_the_log_of_a_leader(s: State, n: Server) -> Formula:
     return implies(s.is_leader(n), lambda: s.term_last(s.current_term(n)) == s.last_index(n))
 
 
-@lemma(
-    "§5.3",
-    lambda s, n, i: [(s.is_leader(n), s.entry_term(n, i)), (s.is_leader(n), s.entry_value(n, i))],
-)
-def log_of_a_leader(s: State, n: Server, i: Index) -> Formula:
-    """While a server leads, its log is the log of its term."""
-    t = s.current_term(n)
-    return implies(
-        all_of(s.is_leader(n), 1 <= i, i <= s.last_index(n)),
-        lambda: all_of(
-            s.log_term(t, i) == s.entry_term(n, i), s.log_value(t, i) == s.entry_value(n, i)
-        ),
-    )
-
-
-@lemma("§5.3", lambda s, t: [(s.election_last(t),)])
-def log_grows_from_the_election(s: State, t: Term) -> Formula:
-    """The log of a term begins with the log that its leader had when elected."""
-    return implies(
-        s.elected(t), lambda: all_of(0 <= s.election_last(t), s.election_last(t) <= s.term_last(t))
-    )
-
-
-@lemma("§5.3", lambda s, t, i: [(s.log_term(t, i),)])
-def older_entries_were_there_at_the_election(s: State, t: Term, i: Index) -> Formula:
-    """In the log of a term, entries up to the election are older, all later ones are its own."""
-    return implies(
-        all_of(s.elected(t), 1 <= i, i <= s.term_last(t)),
-        lambda: any_of(
-            all_of(i <= s.election_last(t), s.log_term(t, i) < t),
-            all_of(i > s.election_last(t), s.log_term(t, i) == t),
-        ),
-    )
-
-
-@lemma("§5.3", lambda s, n, i: [(s.is_candidate(n), s.entry_term(n, i))])
-def candidate_has_older_entries(s: State, n: Server, i: Index) -> Formula:
-    """All entries of a candidate are older than the term for which it stands."""
-    return implies(
-        all_of(s.is_candidate(n), 1 <= i, i <= s.last_index(n)),
-        lambda: s.entry_term(n, i) < s.current_term(n),
-    )
-
-
 # --- Messages -----------------------------------------------------------------------------------
 
 
@@ -375,9 +317,7 @@ def request_carries_the_log_of_its_term(s: State, m: Request, i: Index) -> Formu
     t = s.request_term(m)
     return implies(
         all_of(s.append_sent(m), s.prev_log_index(m) < i, i <= s.final_index(m)),
-        lambda: all_of(
-            s.sent_term(m, i) == s.log_term(t, i), s.sent_value(m, i) == s.log_value(t, i)
-        ),
+        lambda: all_of(s.sent_term(m, i) == s.log_term(t, i), s.sent_value(m, i) == s.log_value(t, i)),
     )
 
 
@@ -474,7 +414,9 @@ def candidate_has_what_its_voter_acknowledged(
     """A candidate has what a voter of it acknowledged in an older term, or a leader lacks it."""
     u = s.current_term(c)
     return implies(
-        all_of(acknowledged_own_entry(s, k, t, i), u > t, s.vote_sent(k, u, c), s.is_candidate(c)),
+        all_of(
+            acknowledged_own_entry(s, k, t, i), u > t, s.vote_sent(k, u, c), s.is_candidate(c)
+        ),
         lambda: any_of(s.holds(c, t, i), lacked(s, t, i, u)),
     )
 
@@ -488,7 +430,9 @@ def leader_has_what_its_voter_acknowledged(
 ) -> Formula:
     """A leader has what a voter of it acknowledged in an older term, or one between lacks it."""
     return implies(
-        all_of(acknowledged_own_entry(s, k, t, i), u > t, s.elected(u), member(k, s.voters(u))),
+        all_of(
+            acknowledged_own_entry(s, k, t, i), u > t, s.elected(u), member(k, s.voters(u))
+        ),
         lambda: any_of(s.has(u, t, i), lacked(s, t, i, u - 1)),
     )
 
@@ -539,7 +483,9 @@ def match_index_was_acknowledged(s: State, n: Server, k: Server) -> Formula:
 @lemma("§5.3", lambda s, n: [(s.is_leader(n),)])
 def leader_holds_its_log(s: State, n: Server) -> Formula:
     """A leader counts as having acknowledged its whole log."""
-    return implies(s.is_leader(n), lambda: s.acknowledged(n, s.current_term(n)) >= s.last_index(n))
+    return implies(
+        s.is_leader(n), lambda: s.acknowledged(n, s.current_term(n)) >= s.last_index(n)
+    )
 
 
 @lemma("§5.3", lambda s, n: [(s.commit_index(n),)])
@@ -579,7 +525,39 @@ def leader_commit_rests_on_a_count(s: State, m: Request) -> Formula:
     )
 
 
-@lemma("§5.3, §8", lambda s, n, i: [(s.counted(s.current_term(n), i), s.is_leader(n))])
+# --- What basic Raft does not need, but membership and reads do ----------------------------------
+
+
+@extension("§5.3", lambda s, t: [(s.election_last(t),)])
+def log_grows_from_the_election(s: State, t: Term) -> Formula:
+    """The log of a term begins with the log that its leader had when elected."""
+    return implies(
+        s.elected(t), lambda: all_of(0 <= s.election_last(t), s.election_last(t) <= s.term_last(t))
+    )
+
+
+@extension("§5.3", lambda s, t, i: [(s.log_term(t, i),)])
+def older_entries_were_there_at_the_election(s: State, t: Term, i: Index) -> Formula:
+    """In the log of a term, entries up to the election are older, all later ones are its own."""
+    return implies(
+        all_of(s.elected(t), 1 <= i, i <= s.term_last(t)),
+        lambda: any_of(
+            all_of(i <= s.election_last(t), s.log_term(t, i) < t),
+            all_of(i > s.election_last(t), s.log_term(t, i) == t),
+        ),
+    )
+
+
+@extension("§5.3", lambda s, n, i: [(s.is_candidate(n), s.entry_term(n, i))])
+def candidate_has_older_entries(s: State, n: Server, i: Index) -> Formula:
+    """All entries of a candidate are older than the term for which it stands."""
+    return implies(
+        all_of(s.is_candidate(n), 1 <= i, i <= s.last_index(n)),
+        lambda: s.entry_term(n, i) < s.current_term(n),
+    )
+
+
+@extension("§5.3, §8", lambda s, n, i: [(s.counted(s.current_term(n), i), s.is_leader(n))])
 def leader_knows_its_counts(s: State, n: Server, i: Index) -> Formula:
     """The commit index of a leader is not below anything that it counted."""
     return implies(
@@ -602,7 +580,9 @@ def leader_completeness(s: State, t: Term, i: Index, u: Term) -> Formula:
     server. What it acknowledged the leader of u has, or the leader of a term between lacks it; by
     induction none does.
     """
-    return implies(all_of(s.counted(t, i), s.elected(u), u > t), lambda: s.has(u, t, i))
+    return implies(
+        all_of(s.counted(t, i), s.elected(u), u > t), lambda: s.has(u, t, i)
+    )
 
 
 @consequence("Fig. 3, §5.2", lambda s, a, b: [(s.is_leader(a), s.is_leader(b))])
@@ -635,9 +615,7 @@ def log_matching(s: State, a: Server, b: Server, i: Index, j: Index) -> Formula:
 def leaders_hold_what_is_committed(s: State, a: Server, b: Server, i: Index) -> Formula:
     """Whatever a server knows to be committed, all leaders of later terms have."""
     return implies(
-        all_of(
-            1 <= i, i <= s.commit_index(a), s.is_leader(b), s.current_term(b) > s.current_term(a)
-        ),
+        all_of(1 <= i, i <= s.commit_index(a), s.is_leader(b), s.current_term(b) > s.current_term(a)),
         lambda: all_of(
             i <= s.last_index(b),
             s.entry_term(a, i) == s.entry_term(b, i),

@@ -292,10 +292,8 @@ def configurations_are_near(s: JointState, t: Term, a: Index, u: Term, b: Index)
     """
     return implies(
         all_of(
-            0 <= a,
-            a <= s.term_last(t),
-            0 <= b,
-            b <= s.term_last(u),
+            any_of(a == 0, all_of(0 < a, a <= s.term_last(t))),
+            any_of(b == 0, all_of(0 < b, b <= s.term_last(u))),
             shares(s, t, a, u, b),
             shares(s, u, b, t, a),
         ),
@@ -360,8 +358,14 @@ def log_of_candidate(
 def _is_log_of_last_term(s: JointState, n: Server) -> Formula:
     x, last = s.last_term(n), s.last_index(n)
     return all_of(
-        last <= s.term_last(x),
-        any_of(last == 0, all_of(s.elected(x), s.entry_value(n, last) == s.log_value(x, last))),
+        any_of(
+            last == 0,
+            all_of(
+                s.elected(x),
+                last <= s.term_last(x),
+                s.entry_value(n, last) == s.log_value(x, last),
+            ),
+        ),
         s.configuration(n) == s.term_configuration(x, last),
     )
 

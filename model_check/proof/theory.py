@@ -122,7 +122,7 @@ JOINT = Theory(
     initial=initial,
     actions=membership.with_configurations(actions.ACTIONS),
     axioms=(*lemmas.AXIOMS, *membership.AXIOMS),
-    layers=[lemmas.LEMMAS, membership.LEMMAS],
+    layers=[[*lemmas.LEMMAS, *lemmas.FOR_EXTENSIONS], membership.LEMMAS],
     consequences=membership.with_steps(lemmas.CONSEQUENCES),
 )
 
@@ -133,7 +133,7 @@ STATIC_READS = replace(
     state=reads.ReadState,
     initial=lambda s: reads.initial(initial(s)),
     actions=(*actions.ACTIONS, *reads.ACTIONS),
-    layers=[*STATIC.layers, reads.LEMMAS],
+    layers=[[*lemmas.LEMMAS, *lemmas.FOR_EXTENSIONS], reads.LEMMAS],
     consequences=(*STATIC.consequences, *reads.CONSEQUENCES),
     used=("leader_completeness", "no_later_leader"),
 )
@@ -144,7 +144,7 @@ JOINT_SNAPSHOTS = replace(
     state=membership.JointSnapshotState,
     initial=lambda s: snapshots.initial(initial(s)),
     actions=(*JOINT.actions, *snapshots.ACTIONS),
-    layers=[*STATIC_SNAPSHOTS.layers, membership.LEMMAS],
+    layers=[[*STATIC_SNAPSHOTS.layers[0], *lemmas.FOR_EXTENSIONS], membership.LEMMAS],
 )
 JOINT_READS = replace(
     JOINT,
