@@ -320,10 +320,12 @@ def _prove(options: argparse.Namespace) -> int:
     if options.solver == "cvc5" and importlib.util.find_spec("cvc5") is None:
         raise UsageError("--solver cvc5: it is not installed; run: pip install cvc5")
     _refuse_unwritable(options.json)
-    try:
-        theories = prove.find_theories(options.theory)
-    except KeyError as error:
-        raise UsageError(f"unknown theory {error}: there are {', '.join(prove.THEORIES)}") from None
+    for name in options.theory:
+        if name not in prove.theory_names():
+            raise UsageError(
+                f"unknown theory {name!r}: there are {', '.join(prove.theory_names())}"
+            )
+    theories = options.theory or prove.theory_names()
     plan = prove.Plan(
         theories=theories,
         solver=options.solver,

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from model_check.check import EXIT_OK, EXIT_STOPPED, EXIT_VIOLATED
+from model_check.proof import quorums
 from model_check.proof.prover import (
     Answer,
     Obligation,
@@ -23,6 +24,9 @@ from model_check.proof.prover import (
 )
 from model_check.proof.theory import THEORIES, Theory, without_guard
 
+QUORUMS = "quorums"
+"""The axioms, proved for finite sets of any size: no theory, but chosen like one."""
+
 SOLVERS: dict[str, Callable[[int, float], Solver]] = {"z3": with_z3, "cvc5": with_cvc5}
 
 
@@ -30,16 +34,17 @@ SOLVERS: dict[str, Callable[[int, float], Solver]] = {"z3": with_z3, "cvc5": wit
 class Plan:
     """What to prove, and how."""
 
-    theories: Sequence[Theory]
+    theories: Sequence[str]
     solver: str
     seed: int
     limit_s: float
     only: Sequence[str]
     """Obligations whose name contains all of these; names are theory/lemma/action."""
 
-    def selected(self, theory: Theory) -> list[Obligation]:
+    def selected(self, theory: str) -> list[Obligation]:
         """The obligations of a theory that are to be proved."""
-        return [o for o in obligations(theory) if all(part in o.name for part in self.only)]
+        all_ = quorums.obligations() if theory == QUORUMS else obligations(THEORIES[theory])
+        return [o for o in all_ if all(part in o.name for part in self.only)]
 
 
 Answered = list[tuple[Obligation, Answer]]
@@ -76,15 +81,20 @@ def run(plan: Plan, json_path: str | None, quiet: bool) -> int:
         for obligation in selected:
             found.append((obligation, solve(obligation)))
             open_ = sum(a.status != "proved" for _, a in found)
-            progress(theory.name, len(found), len(selected), open_)
+            progress(theory, len(found), len(selected), open_)
         if not quiet and found:
-            print(f"\n{theory.title}\n{table(found)}\n")
+            print(f"\n{title(theory)}\n{table(found)}\n")
         answered += found
     seconds = time.perf_counter() - started
     print(verdict(plan, answered, seconds))
     if json_path is not None:
         Path(json_path).write_text(to_json(plan, answered, seconds), encoding="utf-8")
     return exit_code(answered)
+
+
+def title(theory: str) -> str:
+    """What is proved, in words."""
+    return "quorums share a server" if theory == QUORUMS else THEORIES[theory].title
 
 
 def exit_code(answered: Answered) -> int:
@@ -186,7 +196,7 @@ def run_mutants(plan: Plan) -> int:
     solve = SOLVERS[plan.solver](plan.seed, min(plan.limit_s, 1.0))
     print("| proof | action | guard deleted | lemmas lost |\n|---|---|---|---|")
     survived = 0
-    for theory in plan.theories:
+    for theory in (THEORIES[name] for name in plan.theories if name != QUORUMS):
         for action, guard in guards(theory):
             lost = lost_without(theory, action, guard, solve)
             survived += not lost
@@ -201,6 +211,6 @@ def _few(names: Iterable[str]) -> str:
     return f"`{first}`" + (f" and {more} more" if more > 0 else "") if first else "**none**"
 
 
-def find_theories(names: Sequence[str]) -> list[Theory]:
-    """The theories of these names, or all; raises ``KeyError`` with an unknown name."""
-    return [THEORIES[name] for name in names] if names else list(THEORIES.values())
+def theory_names() -> tuple[str, ...]:
+    """All that can be proved."""
+    return (*THEORIES, QUORUMS)

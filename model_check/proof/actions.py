@@ -5,9 +5,9 @@ another server or at history. Messages may be lost, late, doubled and out of ord
 use any message ever sent, at any time. A crash is ``restart``. Each step of ``spec.raft`` is a
 sequence of these actions (``refinement``).
 
-The actions allow more than ``spec`` does. Every guard here is needed: without it some lemma is lost.
-Where the paper asks for more, for example that only a leader hears acknowledgements, safety does not
-rest on it.
+The actions allow more than ``spec`` does. Every guard here is needed: without it some lemma is
+lost. Where the paper asks for more, for example that only a leader hears acknowledgements, safety
+does not rest on it.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from model_check.proof.logic import (
     Value,
     all_of,
     any_of,
+    between,
     choose,
     every,
     every_member,
@@ -56,7 +57,7 @@ Action = Callable[..., Effect]
 
 
 def start_election(s: State, n: Server, term: Term) -> Effect:
-    """n becomes a candidate in a new term and votes for itself (§5.2)."""
+    """A server becomes a candidate in a new term and votes for itself (§5.2)."""
     return Effect(
         {"new term": term > s.current_term(n)},
         replace(
@@ -73,7 +74,7 @@ def start_election(s: State, n: Server, term: Term) -> Effect:
 
 
 def request_votes(s: State, n: Server) -> Effect:
-    """n asks for votes in its term, perhaps again (§5.2).
+    """A server asks for votes in its term, perhaps again (§5.2).
 
     Nothing forbids it to others than candidates: such a request says nothing of their logs.
     """
@@ -89,7 +90,7 @@ def request_votes(s: State, n: Server) -> Effect:
 
 
 def update_term(s: State, n: Server, term: Term) -> Effect:
-    """n adopts a newer term and becomes a follower (§5.1)."""
+    """A server adopts a newer term and becomes a follower (§5.1)."""
     return Effect(
         {"newer term": term > s.current_term(n)},
         replace(
@@ -103,7 +104,7 @@ def update_term(s: State, n: Server, term: Term) -> Effect:
 
 
 def grant_vote(s: State, n: Server, c: Server, last_index: Index, last_term: Term) -> Effect:
-    """n votes for c, first come first served, if c's log is up-to-date (§5.2, §5.4.1)."""
+    """A server votes for c, first come first served, if its log is up-to-date (§5.2, §5.4.1)."""
     term = s.current_term(n)
     mine = s.last_term(n)
     return Effect(
@@ -124,7 +125,7 @@ def grant_vote(s: State, n: Server, c: Server, last_index: Index, last_term: Ter
 
 
 def receive_vote(s: State, n: Server, k: Server) -> Effect:
-    """n counts a vote of its own term (§5.2)."""
+    """A server counts a vote of its own term (§5.2)."""
     return Effect(
         {"granted": s.vote_sent(k, s.current_term(n), n)},
         replace(s, votes_granted=put(s.votes_granted, n, k, True)),
@@ -186,7 +187,7 @@ def send_entries(s: State, n: Server, m: Request) -> Effect:
         {
             "leader": s.is_leader(n),
             "own term": s.request_term(m) == s.current_term(n),
-            "within the log": all_of(first >= 1, first - 1 <= final, final <= s.last_index(n)),
+            "within the log": all_of(first >= 1, between(first - 1, final, s.last_index(n))),
             "previous term": s.prev_log_term(m)
             == choose(first == 1, 0, s.entry_term(n, first - 1)),
             "own entries": every(
@@ -222,7 +223,7 @@ def accept(s: State, n: Server, m: Request) -> dict[str, Formula]:
 
 
 def accepted(s: State, n: Server, m: Request) -> dict[str, Any]:
-    """n follows the leader, answers up to the last new entry, and commits up to there (§5.3)."""
+    """The server follows the leader, acknowledges and commits up to the last new entry (§5.3)."""
     committed = smaller(s.leader_commit(m), s.final_index(m))
     newer = committed > s.commit_index(n)
     known = s.acknowledged(n, s.current_term(n))
@@ -289,10 +290,10 @@ def store_entries(s: State, n: Server, m: Request, conflict: Index) -> Effect:
 
 
 def receive_acknowledgement(s: State, n: Server, k: Server, index: Index) -> Effect:
-    """n notes that k's log matches its own up to an index that k answered in its term (§5.3)."""
+    """A server notes up to where k answered, in its term, that their logs match (§5.3)."""
     return Effect(
         {
-            "acknowledged": all_of(0 <= index, index <= s.acknowledged(k, s.current_term(n))),
+            "acknowledged": all_of(between(0, index, s.acknowledged(k, s.current_term(n)))),
         },
         replace(s, match_index=put(s.match_index, n, k, index)),
     )
@@ -326,13 +327,9 @@ def advance_commit_index(s: State, n: Server, index: Index, quorum: ServerSet) -
 
 
 def restart(s: State, n: Server, commit_index: Index) -> Effect:
-    """n stops leading or standing; after a crash it has forgotten what is committed (§5.5)."""
+    """A server stops leading or standing; after a crash it forgets what is committed (§5.5)."""
     return Effect(
-        {
-            "forgotten": all_of(
-                s.compacted(n) <= commit_index, commit_index <= s.commit_index(n)
-            )
-        },
+        {"forgotten": all_of(s.compacted(n) <= commit_index, commit_index <= s.commit_index(n))},
         replace(
             s,
             is_candidate=put(s.is_candidate, n, False),

@@ -5,8 +5,8 @@ in every reachable state ``s`` for any server k, any term and any servers c and 
 z3 at which terms to use the lemma; it has no meaning.
 
 A *lemma* is inductive together with all others: it holds in the first state, and an action that
-starts where all lemmas hold ends where it holds. A *consequence* follows from the lemmas in the same
-state. Sections are those of the extended Raft paper.
+starts where all lemmas hold ends where it holds. A *consequence* follows from the lemmas in the
+same state. Sections are those of the extended Raft paper.
 
 The heart of it is how a log is tied to history. The log of a term is the log of its leader while
 it leads. ``entry_comes_from_its_term``: an entry of term x, wherever it is, was created by the
@@ -31,6 +31,7 @@ from model_check.proof.logic import (
     Term,
     all_of,
     any_of,
+    between,
     implies,
     member,
     negation,
@@ -209,7 +210,7 @@ def candidate_was_not_elected(s: State, n: Server) -> Formula:
 @lemma("§5.2", lambda s, t: [(s.elected(t),)])
 def leader_reached_its_term(s: State, t: Term) -> Formula:
     """Who was elected in a term is in that term or a later one."""
-    return implies(s.elected(t), lambda: all_of(0 <= t, t <= s.current_term(s.leader_of(t))))
+    return implies(s.elected(t), lambda: all_of(between(0, t, s.current_term(s.leader_of(t)))))
 
 
 # --- The log of a term (§5.3) -------------------------------------------------------------------
@@ -226,8 +227,8 @@ def entry_comes_from_its_term(s: State, t: Term, i: Index) -> Formula:
     """An entry of term x in the log of a term was created by the leader of x, at that index."""
     x = s.log_term(t, i)
     return implies(
-        all_of(1 <= i, i <= s.term_last(t)),
-        lambda: all_of(0 <= x, x <= t, s.elected(x), i <= s.term_last(x), s.log_term(x, i) == x),
+        all_of(between(1, i, s.term_last(t))),
+        lambda: all_of(between(0, x, t), s.elected(x), i <= s.term_last(x), s.log_term(x, i) == x),
     )
 
 
@@ -242,7 +243,7 @@ def logs_match_the_term_of_an_entry(s: State, t: Term, i: Index, j: Index) -> Fo
     """Up to an entry of term x, the log of a term is that of x."""
     x = s.log_term(t, i)
     return implies(
-        all_of(1 <= j, j <= i, i <= s.term_last(t)),
+        all_of(between(1, j, i), i <= s.term_last(t)),
         lambda: all_of(
             s.log_term(t, j) == s.log_term(x, j), s.log_value(t, j) == s.log_value(x, j)
         ),
@@ -254,10 +255,9 @@ def server_entry_comes_from_its_term(s: State, n: Server, i: Index) -> Formula:
     """An entry of term x in a server's log was created by the leader of x, at that index."""
     x = s.entry_term(n, i)
     return implies(
-        all_of(1 <= i, i <= s.last_index(n)),
+        all_of(between(1, i, s.last_index(n))),
         lambda: all_of(
-            0 <= x,
-            x <= s.current_term(n),
+            between(0, x, s.current_term(n)),
             s.elected(x),
             i <= s.term_last(x),
             s.log_term(x, i) == x,
@@ -276,7 +276,7 @@ def server_logs_match_the_term_of_an_entry(s: State, n: Server, i: Index, j: Ind
     """Up to an entry of term x, a server's log is that of x."""
     x = s.entry_term(n, i)
     return implies(
-        all_of(1 <= j, j <= i, i <= s.last_index(n)),
+        all_of(between(1, j, i), i <= s.last_index(n)),
         lambda: all_of(
             s.entry_term(n, j) == s.log_term(x, j), s.entry_value(n, j) == s.log_value(x, j)
         ),
@@ -298,7 +298,7 @@ def request_is_a_slice(s: State, m: Request) -> Formula:
     t, prev, final = s.request_term(m), s.prev_log_index(m), s.final_index(m)
     return implies(
         s.append_sent(m),
-        lambda: all_of(s.elected(t), 0 <= prev, prev <= final, final <= s.term_last(t)),
+        lambda: all_of(s.elected(t), between(0, prev, final), final <= s.term_last(t)),
     )
 
 
@@ -317,7 +317,9 @@ def request_carries_the_log_of_its_term(s: State, m: Request, i: Index) -> Formu
     t = s.request_term(m)
     return implies(
         all_of(s.append_sent(m), s.prev_log_index(m) < i, i <= s.final_index(m)),
-        lambda: all_of(s.sent_term(m, i) == s.log_term(t, i), s.sent_value(m, i) == s.log_value(t, i)),
+        lambda: all_of(
+            s.sent_term(m, i) == s.log_term(t, i), s.sent_value(m, i) == s.log_value(t, i)
+        ),
     )
 
 
@@ -362,7 +364,7 @@ def acknowledged_entries_are_held(s: State, k: Server, i: Index) -> Formula:
     """Up to what a server acknowledged in its current term, its log is the log of that term."""
     t = s.current_term(k)
     return implies(
-        all_of(1 <= i, i <= s.acknowledged(k, t)),
+        all_of(between(1, i, s.acknowledged(k, t))),
         lambda: all_of(
             i <= s.last_index(k),
             s.entry_term(k, i) == s.log_term(t, i),
@@ -390,7 +392,7 @@ def lacked(s: State, t: Term, i: Index, last: Term) -> Formula:
 
 def acknowledged_own_entry(s: State, k: Server, t: Term, i: Index) -> Formula:
     """Did k acknowledge the entry at i, which the leader of ``t`` created?"""
-    return all_of(1 <= i, i <= s.acknowledged(k, t), s.log_term(t, i) == t)
+    return all_of(between(1, i, s.acknowledged(k, t)), s.log_term(t, i) == t)
 
 
 @lemma("§5.4", lambda s, k, t, i: [(s.acknowledged(k, t), s.log_term(t, i))])
@@ -414,9 +416,7 @@ def candidate_has_what_its_voter_acknowledged(
     """A candidate has what a voter of it acknowledged in an older term, or a leader lacks it."""
     u = s.current_term(c)
     return implies(
-        all_of(
-            acknowledged_own_entry(s, k, t, i), u > t, s.vote_sent(k, u, c), s.is_candidate(c)
-        ),
+        all_of(acknowledged_own_entry(s, k, t, i), u > t, s.vote_sent(k, u, c), s.is_candidate(c)),
         lambda: any_of(s.holds(c, t, i), lacked(s, t, i, u)),
     )
 
@@ -430,9 +430,7 @@ def leader_has_what_its_voter_acknowledged(
 ) -> Formula:
     """A leader has what a voter of it acknowledged in an older term, or one between lacks it."""
     return implies(
-        all_of(
-            acknowledged_own_entry(s, k, t, i), u > t, s.elected(u), member(k, s.voters(u))
-        ),
+        all_of(acknowledged_own_entry(s, k, t, i), u > t, s.elected(u), member(k, s.voters(u))),
         lambda: any_of(s.has(u, t, i), lacked(s, t, i, u - 1)),
     )
 
@@ -447,8 +445,7 @@ def counted_entry_is_of_the_term(s: State, t: Term, i: Index) -> Formula:
         s.counted(t, i),
         lambda: all_of(
             s.elected(t),
-            1 <= i,
-            i <= s.count_last(t, i),
+            between(1, i, s.count_last(t, i)),
             s.count_last(t, i) <= s.term_last(t),
             s.log_term(t, i) == t,
         ),
@@ -483,9 +480,7 @@ def match_index_was_acknowledged(s: State, n: Server, k: Server) -> Formula:
 @lemma("§5.3", lambda s, n: [(s.is_leader(n),)])
 def leader_holds_its_log(s: State, n: Server) -> Formula:
     """A leader counts as having acknowledged its whole log."""
-    return implies(
-        s.is_leader(n), lambda: s.acknowledged(n, s.current_term(n)) >= s.last_index(n)
-    )
+    return implies(s.is_leader(n), lambda: s.acknowledged(n, s.current_term(n)) >= s.last_index(n))
 
 
 @lemma("§5.3", lambda s, n: [(s.commit_index(n),)])
@@ -508,7 +503,7 @@ def committed_entries_are_those_counted(s: State, n: Server, i: Index) -> Formul
     """Up to its commit index, a server's log is the log of the term that counted."""
     t = s.commit_term(n)
     return implies(
-        all_of(1 <= i, i <= s.commit_index(n)),
+        all_of(between(1, i, s.commit_index(n))),
         lambda: all_of(
             s.entry_term(n, i) == s.log_term(t, i), s.entry_value(n, i) == s.log_value(t, i)
         ),
@@ -532,7 +527,7 @@ def leader_commit_rests_on_a_count(s: State, m: Request) -> Formula:
 def log_grows_from_the_election(s: State, t: Term) -> Formula:
     """The log of a term begins with the log that its leader had when elected."""
     return implies(
-        s.elected(t), lambda: all_of(0 <= s.election_last(t), s.election_last(t) <= s.term_last(t))
+        s.elected(t), lambda: all_of(s.election_last(t) >= 0, s.election_last(t) <= s.term_last(t))
     )
 
 
@@ -540,7 +535,7 @@ def log_grows_from_the_election(s: State, t: Term) -> Formula:
 def older_entries_were_there_at_the_election(s: State, t: Term, i: Index) -> Formula:
     """In the log of a term, entries up to the election are older, all later ones are its own."""
     return implies(
-        all_of(s.elected(t), 1 <= i, i <= s.term_last(t)),
+        all_of(s.elected(t), between(1, i, s.term_last(t))),
         lambda: any_of(
             all_of(i <= s.election_last(t), s.log_term(t, i) < t),
             all_of(i > s.election_last(t), s.log_term(t, i) == t),
@@ -552,7 +547,7 @@ def older_entries_were_there_at_the_election(s: State, t: Term, i: Index) -> For
 def candidate_has_older_entries(s: State, n: Server, i: Index) -> Formula:
     """All entries of a candidate are older than the term for which it stands."""
     return implies(
-        all_of(s.is_candidate(n), 1 <= i, i <= s.last_index(n)),
+        all_of(s.is_candidate(n), between(1, i, s.last_index(n))),
         lambda: s.entry_term(n, i) < s.current_term(n),
     )
 
@@ -580,9 +575,7 @@ def leader_completeness(s: State, t: Term, i: Index, u: Term) -> Formula:
     server. What it acknowledged the leader of u has, or the leader of a term between lacks it; by
     induction none does.
     """
-    return implies(
-        all_of(s.counted(t, i), s.elected(u), u > t), lambda: s.has(u, t, i)
-    )
+    return implies(all_of(s.counted(t, i), s.elected(u), u > t), lambda: s.has(u, t, i))
 
 
 @consequence("Fig. 3, §5.2", lambda s, a, b: [(s.is_leader(a), s.is_leader(b))])
@@ -599,8 +592,7 @@ def log_matching(s: State, a: Server, b: Server, i: Index, j: Index) -> Formula:
     """If two logs have an entry of the same term at an index, they are the same up to there."""
     return implies(
         all_of(
-            1 <= j,
-            j <= i,
+            between(1, j, i),
             i <= s.last_index(a),
             i <= s.last_index(b),
             s.entry_term(a, i) == s.entry_term(b, i),
@@ -615,7 +607,9 @@ def log_matching(s: State, a: Server, b: Server, i: Index, j: Index) -> Formula:
 def leaders_hold_what_is_committed(s: State, a: Server, b: Server, i: Index) -> Formula:
     """Whatever a server knows to be committed, all leaders of later terms have."""
     return implies(
-        all_of(1 <= i, i <= s.commit_index(a), s.is_leader(b), s.current_term(b) > s.current_term(a)),
+        all_of(
+            between(1, i, s.commit_index(a)), s.is_leader(b), s.current_term(b) > s.current_term(a)
+        ),
         lambda: all_of(
             i <= s.last_index(b),
             s.entry_term(a, i) == s.entry_term(b, i),
@@ -628,7 +622,7 @@ def leaders_hold_what_is_committed(s: State, a: Server, b: Server, i: Index) -> 
 def state_machine_safety(s: State, a: Server, b: Server, i: Index) -> Formula:
     """No two servers ever apply different entries at the same index."""
     return implies(
-        all_of(1 <= i, i <= s.commit_index(a), i <= s.commit_index(b)),
+        all_of(between(1, i, s.commit_index(a)), i <= s.commit_index(b)),
         lambda: all_of(
             s.entry_term(a, i) == s.entry_term(b, i), s.entry_value(a, i) == s.entry_value(b, i)
         ),

@@ -49,6 +49,11 @@ def any_of(*parts: Formula) -> Formula:
     return z3.Or([part for part in parts if part is not False])
 
 
+def between(low: Any, number: Any, high: Any) -> Formula:
+    """Is the number from ``low`` to ``high``, both included?"""
+    return all_of(low <= number, number <= high)
+
+
 def negation(part: Formula) -> Formula:
     """Is ``part`` false?"""
     return not part if isinstance(part, bool) else z3.Not(part)

@@ -31,6 +31,7 @@ from model_check.proof.logic import (
     Value,
     all_of,
     any_of,
+    between,
     choose,
     every_member,
     implies,
@@ -192,9 +193,9 @@ def configurations_come_in_order(s: JointState, t: Term, i: Index) -> Formula:
     """An entry is governed by a configuration at or before it, which follows an earlier one."""
     v = _entry(s, t, i)
     return implies(
-        all_of(1 <= i, i <= s.term_last(t)),
+        all_of(between(1, i, s.term_last(t))),
         lambda: all_of(
-            0 <= v.previous_index,
+            v.previous_index >= 0,
             v.index <= i,
             any_of(
                 all_of(
@@ -204,9 +205,7 @@ def configurations_come_in_order(s: JointState, t: Term, i: Index) -> Formula:
                 ),
                 all_of(v.previous_index < v.index, s.follows(v.previous, v.configuration)),
             ),
-            any_of(
-                v.index <= 0, v.previous_index > 0, v.previous == s.initial_configuration()
-            ),
+            any_of(v.index <= 0, v.previous_index > 0, v.previous == s.initial_configuration()),
         ),
     )
 
@@ -216,7 +215,7 @@ def configuration_holds_until_the_next(s: JointState, t: Term, i: Index, j: Inde
     """From the entry that brings a configuration to the next such entry, it governs."""
     v, w = _entry(s, t, j), _entry(s, t, i)
     return implies(
-        all_of(1 <= j, j <= i, i <= s.term_last(t)),
+        all_of(between(1, j, i), i <= s.term_last(t)),
         lambda: all_of(
             v.index <= w.index,
             implies(
@@ -249,7 +248,7 @@ def previous_configuration_was_committed(s: JointState, t: Term, i: Index) -> Fo
     v = _entry(s, t, i)
     p, u = v.previous_index, v.commit_term
     return implies(
-        all_of(1 <= i, i <= s.term_last(t), p > 0),
+        all_of(between(1, i, s.term_last(t)), p > 0),
         lambda: all_of(
             s.counted(u, v.commit_event),
             p <= v.commit_event,
@@ -292,8 +291,8 @@ def configurations_are_near(s: JointState, t: Term, a: Index, u: Term, b: Index)
     """
     return implies(
         all_of(
-            any_of(a == 0, all_of(0 < a, a <= s.term_last(t))),
-            any_of(b == 0, all_of(0 < b, b <= s.term_last(u))),
+            any_of(a == 0, all_of(a > 0, a <= s.term_last(t))),
+            any_of(b == 0, all_of(b > 0, b <= s.term_last(u))),
             shares(s, t, a, u, b),
             shares(s, u, b, t, a),
         ),
@@ -315,9 +314,7 @@ def leader_shares_with_count(s: JointState, t: Term, i: Index, u: Term) -> Formu
     """The leader's previous configuration is in the log of the count; or it has the entry."""
     return implies(
         _counted_before(s, t, i, u),
-        lambda: any_of(
-            s.has(u, t, i), shares(s, u, s.election_last(u), t, s.count_last(t, i))
-        ),
+        lambda: any_of(s.has(u, t, i), shares(s, u, s.election_last(u), t, s.count_last(t, i))),
     )
 
 
@@ -445,9 +442,7 @@ def with_steps(consequences: Sequence[Lemma]) -> tuple[Lemma, ...]:
             completeness,
             measure=lambda s, t, i, u: (u, t, i),
             steps=(leader_shares_with_count, count_shares_with_leader),
-            instances=lambda s, t, i, u: [
-                (NEAR, (u, s.election_last(u), t, s.count_last(t, i)))
-            ],
+            instances=lambda s, t, i, u: [(NEAR, (u, s.election_last(u), t, s.count_last(t, i)))],
         ),
         Lemma(
             candidate_has_what_was_counted,

@@ -114,7 +114,8 @@ def _induction(s: Any, lemma: Lemma, here: Sequence[Any]) -> Any:
 
     Variables that are no part of the measure stay what they are here.
     """
-    assert lemma.measure is not None and lemma.trigger is not None
+    assert lemma.measure is not None
+    assert lemma.trigger is not None
     bound = lemma.measure(s, *here)
     varies = [any(z3.eq(constant, number) for number in bound) for constant in here]
     names = [

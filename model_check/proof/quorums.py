@@ -4,8 +4,8 @@ The proofs take for granted that quorums of near configurations meet. Whether fi
 matter of sizes only: of the regions of their Venn diagram, one number each. So each case is one
 query of linear arithmetic, without any bound on the number of servers.
 
-As in ``lemmas``, each claim is written once: ``Venn`` makes it a formula, ``Finite`` evaluates it on
-sets, which is how the tests tie ``is_quorum`` here to ``spec.quorum``.
+As in ``lemmas``, each claim is written once: ``Venn`` makes it a formula, ``Finite`` evaluates it
+on sets, which is how the tests tie ``is_quorum`` here to ``spec.quorum``.
 """
 
 from __future__ import annotations
@@ -70,16 +70,12 @@ def is_quorum(s: Sizes, servers: ServerSet, configuration: Configuration) -> For
     return all_of(*(2 * s.size(servers, voters) > s.size(voters) for voters in configuration))
 
 
-def meet(
-    s: Sizes, a: ServerSet, c: Configuration, b: ServerSet, d: Configuration
-) -> Formula:
+def meet(s: Sizes, a: ServerSet, c: Configuration, b: ServerSet, d: Configuration) -> Formula:
     """A quorum of c and a quorum of d share a server."""
-    return implies(
-        all_of(is_quorum(s, a, c), is_quorum(s, b, d)), lambda: s.size(a, b) > 0
-    )
+    return implies(all_of(is_quorum(s, a, c), is_quorum(s, b, d)), lambda: s.size(a, b) > 0)
 
 
-# --- The cases of "near" (``membership``): joint(c, d) follows c, and d follows joint(c, d) --------
+# The cases of "near" (``membership``): joint(c, d) follows c, and d follows joint(c, d).
 
 
 def equal(s: Sizes, a: ServerSet, b: ServerSet, c: ServerSet) -> Formula:
@@ -92,16 +88,12 @@ def equal_joint(s: Sizes, a: ServerSet, b: ServerSet, c: ServerSet, d: ServerSet
     return meet(s, a, (c, d), b, (c, d))
 
 
-def joint_follows_old(
-    s: Sizes, a: ServerSet, b: ServerSet, c: ServerSet, d: ServerSet
-) -> Formula:
+def joint_follows_old(s: Sizes, a: ServerSet, b: ServerSet, c: ServerSet, d: ServerSet) -> Formula:
     """A majority of C_old and a quorum of C_old,new meet."""
     return meet(s, a, (c,), b, (c, d))
 
 
-def new_follows_joint(
-    s: Sizes, a: ServerSet, b: ServerSet, c: ServerSet, d: ServerSet
-) -> Formula:
+def new_follows_joint(s: Sizes, a: ServerSet, b: ServerSet, c: ServerSet, d: ServerSet) -> Formula:
     """A quorum of C_old,new and a majority of C_new meet."""
     return meet(s, a, (c, d), b, (d,))
 

@@ -2,7 +2,8 @@
 
 A leader that has committed an entry of its term notes its commit index when a read arrives, and
 serves the read once a quorum of its configuration has answered, after that, that it is still in
-this term. What was counted, and which terms were reached, when the read arrived is noted as history.
+this term. How it was when the read arrived, what was counted and which terms were reached, is noted
+as history.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 from model_check.proof.actions import Action, Effect
 from model_check.proof.lemmas import Lemma, register
@@ -55,13 +56,15 @@ class JointReadState(JointState, ReadState):
     """A state of Raft with joint consensus and reads."""
 
 
+R = TypeVar("R", bound=ReadState)
+
 LEMMAS: list[Lemma] = []
 CONSEQUENCES: list[Lemma] = []
 lemma = partial(register, LEMMAS)
 consequence = partial(register, CONSEQUENCES)
 
 
-def initial(s: ReadState) -> ReadState:
+def initial(s: R) -> R:
     """No read has arrived."""
     return replace(
         s,
@@ -154,9 +157,7 @@ def read_index_covers_what_was_counted(
 # --- What follows -------------------------------------------------------------------------------
 
 
-def unchallenged(
-    s: ReadState, n: Server, q: ServerSet, c: Configuration
-) -> Formula:
+def unchallenged(s: ReadState, n: Server, q: ServerSet, c: Configuration) -> Formula:
     """Is a quorum of the configuration of leader n in no later term?"""
     return all_of(
         s.is_leader(n),
@@ -166,12 +167,8 @@ def unchallenged(
     )
 
 
-@consequence(
-    "§8", lambda s, n, q, c, u: [(s.is_leader(n), s.is_quorum(q, c), s.elected(u))]
-)
-def no_later_leader(
-    s: ReadState, n: Server, q: ServerSet, c: Configuration, u: Term
-) -> Formula:
+@consequence("§8", lambda s, n, q, c, u: [(s.is_leader(n), s.is_quorum(q, c), s.elected(u))])
+def no_later_leader(s: ReadState, n: Server, q: ServerSet, c: Configuration, u: Term) -> Formula:
     """While a quorum of a leader's configuration is in no later term, nobody was elected in one."""
     return implies(
         all_of(unchallenged(s, n, q, c), u > s.current_term(n)), lambda: negation(s.elected(u))
@@ -196,7 +193,7 @@ def reads_are_linearizable(s: ReadState, r: Read, q: ServerSet, t: Term, i: Inde
 
 
 def later_leader_shares(
-    s: JointState, n: Server, q: ServerSet, c: Configuration, u: Term
+    s: JointReadState, n: Server, q: ServerSet, c: Configuration, u: Term
 ) -> Formula:
     """The previous configuration of a later leader is in the log of this one."""
     t = s.current_term(n)
@@ -207,7 +204,7 @@ def later_leader_shares(
 
 
 def shared_with_later_leader(
-    s: JointState, n: Server, q: ServerSet, c: Configuration, u: Term
+    s: JointReadState, n: Server, q: ServerSet, c: Configuration, u: Term
 ) -> Formula:
     """The leader's previous configuration is in the log with which a later one was elected."""
     t = s.current_term(n)

@@ -69,6 +69,7 @@ class Request:
     commit_event: Any
 
 
+PLAIN = ("current_term", "has_voted", "last_index", "commit_index", "is_candidate", "is_leader")
 Call: TypeAlias = tuple[Action, tuple[Any, ...]]
 Wrap: TypeAlias = Callable[[AppendEntries], Request]
 
@@ -150,11 +151,12 @@ def local_state(server: Server, event: Event) -> State:
         granted = isinstance(message, RequestVoteResponse) and message.vote_granted
         return granted and message is not None and at == (source, message.term, me)
 
-    def acknowledged(k: ServerId, term: int) -> int:
-        success = isinstance(message, AppendEntriesSuccess)
-        return message.match_index if success and (k, term) == (source, message.term) else 0
+    def acknowledged(*at: Any) -> int:
+        if isinstance(message, AppendEntriesSuccess) and at == (source, message.term):
+            return message.match_index
+        return 0
 
-    known = {
+    known: dict[str, Callable[..., Any]] = {
         **dict.fromkeys((field.name for field in fields(State)), _beyond),
         **{name: _of(me, f) for name, f in server_functions(server).items()},
         **request_functions(),
@@ -182,7 +184,7 @@ def witness(
     """
     n = before.server_id
     match event:
-        case Receive(source=source, message=message):
+        case Receive(message=message):
             if message.term > before.current_term:
                 yield act.update_term, (n, message.term)
             if message.term >= before.current_term:
@@ -296,11 +298,7 @@ def same_server(state: State, server: Server) -> None:
     """Raises ``NotRefined`` unless the abstract state of the server is what ``server`` is."""
     n = server.server_id
     expected = server_functions(server)
-    places: dict[str, list[tuple[Any, ...]]] = {
-        name: [()]
-        for name in ("current_term", "has_voted", "last_index", "commit_index")
-        + ("is_candidate", "is_leader")
-    }
+    places: dict[str, list[tuple[Any, ...]]] = {name: [()] for name in PLAIN}
     if server.voted_for is not None:
         places["voted_for"] = [()]
     indices: list[tuple[Any, ...]] = [(i,) for i in range(1, last_index(server.log) + 1)]

@@ -54,7 +54,7 @@ class Node:
 
     servers: tuple[Server, ...]
     network: frozenset[Packet]
-    tables: tuple[Table, ...]
+    tables: tuple[int, ...]
 
 
 @dataclass
@@ -89,7 +89,10 @@ class Runs:
         self._functions: list[list[Callable[..., Any]]] = [[] for _ in self.changing]
         self._requests = self.changing.index("append_sent")
         self.lemmas = [
-            (lemma, [self.changing.index(f) for f in fields_of(theory, lemma) if f in self.changing])
+            (
+                lemma,
+                [self.changing.index(f) for f in fields_of(theory, lemma) if f in self.changing],
+            )
             for lemma in (*theory.lemmas, *theory.consequences)
         ]
 
@@ -269,9 +272,7 @@ class Runs:
     def _random_step(self, node: Node, chance: random.Random) -> Node:
         position = chance.randrange(len(node.servers))
         process, server = self.model.processes[position], node.servers[position]
-        arrivals = sorted(
-            ((s, m) for s, target, m in node.network if target == process), key=repr
-        )
+        arrivals = sorted(((s, m) for s, target, m in node.network if target == process), key=repr)
         if arrivals and chance.random() < 0.8:
             source, message = chance.choice(arrivals)
             return self.step(node, position, self.model.deliver(process, server, source, message))

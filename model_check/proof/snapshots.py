@@ -1,8 +1,8 @@
 """Log compaction (§7): what it adds to the abstract protocol.
 
-In the abstract state the entries that a snapshot covers stay where they were, as history: a snapshot
-*is* the state after them. But no action looks at them any more. InstallSnapshot is a request that
-carries the log from its begin, up to an index that is committed at the leader.
+In the abstract state the entries that a snapshot covers stay where they were, as history: a
+snapshot *is* the state after them. But no action looks at them any more. InstallSnapshot is a
+request that carries the log from its begin, up to an index that is committed at the leader.
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ from model_check.proof.logic import (
     Request,
     Server,
     all_of,
-    any_of,
     choose,
     larger,
     negation,
@@ -130,6 +129,4 @@ ACTIONS: tuple[Action, ...] = (take_snapshot, install_and_keep_log, install_and_
 @lemma("§7", lambda s, n: [(s.last_included_index(n),)])
 def snapshots_are_committed(s: SnapshotState, n: Server) -> Formula:
     """A snapshot covers only committed entries."""
-    return all_of(
-        0 <= s.last_included_index(n), s.last_included_index(n) <= s.commit_index(n)
-    )
+    return all_of(s.last_included_index(n) >= 0, s.last_included_index(n) <= s.commit_index(n))

@@ -6,13 +6,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import wraps
 from inspect import signature
-from typing import Any, get_type_hints
+from typing import Any, TypeVar, get_type_hints
 
 from model_check.proof import actions, lemmas, membership, reads, snapshots
 from model_check.proof.actions import Action, Effect
 from model_check.proof.lemmas import Lemma
 from model_check.proof.logic import Sort
 from model_check.proof.state import State
+
+S = TypeVar("S", bound=State)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,7 +76,7 @@ def without_guard(theory: Theory, action: str, guard: str) -> Theory:
     )
 
 
-def initial(s: State) -> State:
+def initial(s: S) -> S:
     """All servers start for the first time; nothing was sent and nothing happened yet."""
     return replace(
         s,
@@ -161,6 +163,11 @@ JOINT_READS = replace(
 THEORIES = {
     theory.name: theory
     for theory in (
-        STATIC, STATIC_SNAPSHOTS, STATIC_READS, JOINT, JOINT_SNAPSHOTS, JOINT_READS,
-    )  # fmt: skip
+        STATIC,
+        STATIC_SNAPSHOTS,
+        STATIC_READS,
+        JOINT,
+        JOINT_SNAPSHOTS,
+        JOINT_READS,
+    )
 }
