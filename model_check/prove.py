@@ -6,11 +6,11 @@ import json
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from model_check.check import EXIT_OK, EXIT_STOPPED, EXIT_VIOLATED
-from model_check.proof import quorums
+from model_check.proof import counterexample, quorums
 from model_check.proof.prover import (
     Answer,
     Obligation,
@@ -73,13 +73,13 @@ def run(plan: Plan, json_path: str | None, quiet: bool) -> int:
     """Prove everything, print the tables, return the exit code."""
     started = time.perf_counter()
     progress = Progress(quiet)
-    solve = SOLVERS[plan.solver](plan.seed, plan.limit_s)
+    ask = SOLVERS[plan.solver](plan.seed, plan.limit_s)
     answered: Answered = []
     for theory in plan.theories:
         found: Answered = []
         selected = plan.selected(theory)
         for obligation in selected:
-            found.append((obligation, solve(obligation)))
+            found.append((obligation, answer(obligation, ask, plan.limit_s)))
             open_ = sum(a.status != "proved" for _, a in found)
             progress(theory, len(found), len(selected), open_)
         if not quiet and found:
@@ -90,6 +90,15 @@ def run(plan: Plan, json_path: str | None, quiet: bool) -> int:
     if json_path is not None:
         Path(json_path).write_text(to_json(plan, answered, seconds), encoding="utf-8")
     return exit_code(answered)
+
+
+def answer(obligation: Obligation, ask: Solver, limit_s: float) -> Answer:
+    """What the solver says; if it gives up, whether a small state refutes the obligation."""
+    said = ask(obligation)
+    if said.status != "unknown" or obligation.theory not in THEORIES:
+        return said
+    found = counterexample.find(THEORIES[obligation.theory], obligation, limit_s)
+    return said if found is None else replace(said, status="refuted", counterexample=tuple(found))
 
 
 def title(theory: str) -> str:
@@ -133,8 +142,9 @@ def _cell(answer: Answer) -> str:
 
 def verdict(plan: Plan, answered: Answered, seconds: float) -> str:
     """One line; before it, every obligation that is not proved."""
-    lines = [f"{a.status}: {o.name}" for o, a in answered if a.status != "proved"]
-    proved = len(answered) - len(lines)
+    open_ = [(o, a) for o, a in answered if a.status != "proved"]
+    lines = ["\n    ".join([f"{a.status}: {o.name}", *a.counterexample]) for o, a in open_]
+    proved = len(answered) - len(open_)
     slowest = max((a.seconds for _, a in answered), default=0.0)
     return "\n".join(
         [

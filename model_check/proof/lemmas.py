@@ -72,8 +72,9 @@ AXIOMS: list[Lemma] = []
 """What is taken for granted here, and proved in ``quorums``."""
 LEMMAS: list[Lemma] = []
 """Of basic Raft; without any one of them some other is not provable."""
-FOR_EXTENSIONS: list[Lemma] = []
-"""What ``membership`` and ``reads`` also need."""
+FOR_READS: list[Lemma] = []
+FOR_MEMBERSHIP: list[Lemma] = []
+"""What ``reads``, and ``membership`` besides, also need."""
 CONSEQUENCES: list[Lemma] = []
 
 
@@ -94,7 +95,8 @@ def register(
 
 axiom = partial(register, AXIOMS)
 lemma = partial(register, LEMMAS)
-extension = partial(register, FOR_EXTENSIONS)
+for_reads = partial(register, FOR_READS)
+for_membership = partial(register, FOR_MEMBERSHIP)
 consequence = partial(register, CONSEQUENCES)
 
 
@@ -523,7 +525,7 @@ def leader_commit_rests_on_a_count(s: State, m: Request) -> Formula:
 # --- What basic Raft does not need, but membership and reads do ----------------------------------
 
 
-@extension("§5.3", lambda s, t: [(s.election_last(t),)])
+@for_membership("§5.3", lambda s, t: [(s.election_last(t),)])
 def log_grows_from_the_election(s: State, t: Term) -> Formula:
     """The log of a term begins with the log that its leader had when elected."""
     return implies(
@@ -531,7 +533,7 @@ def log_grows_from_the_election(s: State, t: Term) -> Formula:
     )
 
 
-@extension("§5.3", lambda s, t, i: [(s.log_term(t, i),)])
+@for_membership("§5.3", lambda s, t, i: [(s.log_term(t, i),)])
 def older_entries_were_there_at_the_election(s: State, t: Term, i: Index) -> Formula:
     """In the log of a term, entries up to the election are older, all later ones are its own."""
     return implies(
@@ -543,7 +545,7 @@ def older_entries_were_there_at_the_election(s: State, t: Term, i: Index) -> For
     )
 
 
-@extension("§5.3", lambda s, n, i: [(s.is_candidate(n), s.entry_term(n, i))])
+@for_membership("§5.3", lambda s, n, i: [(s.is_candidate(n), s.entry_term(n, i))])
 def candidate_has_older_entries(s: State, n: Server, i: Index) -> Formula:
     """All entries of a candidate are older than the term for which it stands."""
     return implies(
@@ -552,7 +554,7 @@ def candidate_has_older_entries(s: State, n: Server, i: Index) -> Formula:
     )
 
 
-@extension("§5.3, §8", lambda s, n, i: [(s.counted(s.current_term(n), i), s.is_leader(n))])
+@for_reads("§5.3, §8", lambda s, n, i: [(s.counted(s.current_term(n), i), s.is_leader(n))])
 def leader_knows_its_counts(s: State, n: Server, i: Index) -> Formula:
     """The commit index of a leader is not below anything that it counted."""
     return implies(

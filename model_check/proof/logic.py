@@ -7,7 +7,7 @@ overloads. Quantifiers inside formulas are bounded, so that Python can evaluate 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, TypeAlias
 
@@ -83,6 +83,17 @@ def smaller(a: Any, b: Any) -> Any:
     return choose(a <= b, a, b)
 
 
+@dataclass(frozen=True)
+class Few:
+    """A domain that is small enough to write a quantifier out."""
+
+    servers: Sequence[Any]
+    numbers: Sequence[Any]
+
+
+FINITE: list[Few] = []
+"""While it is not empty, formulas are about its last domain (see ``counterexample``)."""
+
 Predicate: TypeAlias = Callable[[Any], Formula]
 
 
@@ -92,6 +103,10 @@ def every(
     """For all indices from ``first`` to ``last``, both included; ``trigger`` is for z3 only."""
     if isinstance(first, int) and isinstance(last, int):
         return all(holds(i) for i in range(first, last + 1))
+    if FINITE:
+        return all_of(
+            *(z3.Implies(z3.And(first <= i, i <= last), holds(i)) for i in FINITE[-1].numbers)
+        )
     i = z3.FreshInt("i")
     body = z3.Implies(z3.And(first <= i, i <= last), holds(i))
     return z3.ForAll([i], body, patterns=_patterns(i, trigger))
@@ -103,6 +118,8 @@ def some(
     """For some term from ``first`` to ``last``, both included; ``trigger`` is for z3 only."""
     if isinstance(first, int) and isinstance(last, int):
         return any(holds(i) for i in range(first, last + 1))
+    if FINITE:
+        return any_of(*(z3.And(first <= i, i <= last, holds(i)) for i in FINITE[-1].numbers))
     i = z3.FreshInt("t")
     body = z3.And(first <= i, i <= last, holds(i))
     return z3.Exists([i], body, patterns=_patterns(i, trigger))
@@ -125,6 +142,8 @@ def every_member(servers: Any, holds: Predicate) -> Formula:
     """For all servers of a set."""
     if isinstance(servers, frozenset):
         return all(holds(k) for k in servers)
+    if FINITE:
+        return all_of(*(z3.Implies(member(k, servers), holds(k)) for k in FINITE[-1].servers))
     k = z3.FreshConst(z3.DeclareSort("Server"), "k")
     return z3.ForAll([k], z3.Implies(member(k, servers), holds(k)), patterns=[member(k, servers)])
 
@@ -133,10 +152,7 @@ def member(server: Any, servers: Any) -> Formula:
     """Is the server in the set?"""
     if isinstance(servers, frozenset):
         return server in servers
-    relation = z3.Function(
-        "member", z3.DeclareSort("Server"), z3.DeclareSort("ServerSet"), z3.BoolSort()
-    )
-    return relation(server, servers)
+    return z3.Function("member", server.sort(), servers.sort(), z3.BoolSort())(server, servers)
 
 
 def put(function: Callable[..., Any], *place: Any) -> Callable[..., Any]:

@@ -5,8 +5,9 @@ lemma is false in the state after it. The solver must answer that there is none.
 query make the argument complete: each lemma holds in the first state; what is said to follow from
 the lemmas (in the same state, or from the guards of an action) does follow.
 
-z3 instantiates universal formulas only where their triggers match, and never searches for models of
-them. So its answer is "unsat", or it gives up: that is reported as unknown.
+The solvers instantiate universal formulas only where their triggers match, and never search for
+models of them. So the answer is "unsat", or the solver gives up, and ``counterexample`` looks for a
+small state that refutes the obligation.
 """
 
 from __future__ import annotations
@@ -56,6 +57,8 @@ class Answer:
     seconds: float
     core: tuple[str, ...] = ()
     """Names of the hypotheses that the refutation used, if they were asked for."""
+    counterexample: tuple[str, ...] = ()
+    """A small state that refutes the obligation, line by line."""
 
 
 # --- From Python to z3 --------------------------------------------------------------------------
@@ -83,14 +86,19 @@ def symbolic_state(theory: Theory) -> Any:
 
 def fields_of(theory: Theory, lemma: Lemma) -> list[str]:
     """The functions of the state on which the truth of a lemma depends."""
-    names = set(vocabulary(theory.state))
-    found, terms = set(), [_term(lemma.holds(symbolic_state(theory), *_constants(lemma.holds)))]
+    body = lemma.holds(symbolic_state(theory), *_constants(lemma.holds))
+    return sorted(functions_in(body) & set(vocabulary(theory.state)))
+
+
+def functions_in(*formulas: Formula) -> set[str]:
+    """The names of all functions that occur in the formulas."""
+    found, terms = set(), [_term(formula) for formula in formulas]
     while terms:
         term = terms.pop()
         if z3.is_app(term):
             found.add(term.decl().name())
         terms.extend([term.body()] if z3.is_quantifier(term) else term.children())
-    return sorted(found & names)
+    return found
 
 
 def _term(value: Formula) -> Any:
@@ -308,6 +316,7 @@ def with_cvc5(seed: int = 0, limit_s: float = 10.0) -> Solver:
     def answer(obligation: Obligation) -> Answer:
         text = smt_lib(obligation)
         solver = cvc5.Solver()
+        solver.setOption("user-pat", "strict")  # lemmas only at their triggers, like z3
         solver.setOption("seed", str(seed))
         solver.setOption("tlimit-per", str(int(1000 * limit_s)))
         parser = cvc5.InputParser(solver)

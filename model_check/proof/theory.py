@@ -96,6 +96,7 @@ def initial(s: S) -> S:
     )
 
 
+MORE = [*lemmas.FOR_READS, *lemmas.FOR_MEMBERSHIP]
 STATIC = Theory(
     name="static",
     title="basic Raft (§5), fixed membership",
@@ -124,7 +125,7 @@ JOINT = Theory(
     initial=initial,
     actions=membership.with_configurations(actions.ACTIONS),
     axioms=(*lemmas.AXIOMS, *membership.AXIOMS),
-    layers=[[*lemmas.LEMMAS, *lemmas.FOR_EXTENSIONS], membership.LEMMAS],
+    layers=[[*lemmas.LEMMAS, *MORE], membership.LEMMAS],
     consequences=membership.with_steps(lemmas.CONSEQUENCES),
 )
 
@@ -135,7 +136,7 @@ STATIC_READS = replace(
     state=reads.ReadState,
     initial=lambda s: reads.initial(initial(s)),
     actions=(*actions.ACTIONS, *reads.ACTIONS),
-    layers=[[*lemmas.LEMMAS, *lemmas.FOR_EXTENSIONS], reads.LEMMAS],
+    layers=[[*lemmas.LEMMAS, *lemmas.FOR_READS], reads.LEMMAS],
     consequences=(*STATIC.consequences, *reads.CONSEQUENCES),
     used=("leader_completeness", "no_later_leader"),
 )
@@ -146,7 +147,7 @@ JOINT_SNAPSHOTS = replace(
     state=membership.JointSnapshotState,
     initial=lambda s: snapshots.initial(initial(s)),
     actions=(*JOINT.actions, *snapshots.ACTIONS),
-    layers=[[*STATIC_SNAPSHOTS.layers[0], *lemmas.FOR_EXTENSIONS], membership.LEMMAS],
+    layers=[[*STATIC_SNAPSHOTS.layers[0], *MORE], membership.LEMMAS],
 )
 JOINT_READS = replace(
     JOINT,
