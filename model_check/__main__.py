@@ -305,7 +305,9 @@ def _prove_parser() -> argparse.ArgumentParser:
         help="seconds for one query (default 10)",
     )
     parser.add_argument(
-        "--mutants", action="store_true", help="delete each guard in turn and print what is lost"
+        "--mutants",
+        action="store_true",
+        help="delete each guard and lemma in turn and print what is lost",
     )
     parser.add_argument("--export", metavar="DIR", help="write the queries as SMT-LIB, prove none")
     parser.add_argument("--json", metavar="FILE", help="write the result as JSON")

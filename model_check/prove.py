@@ -7,6 +7,8 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
+from itertools import islice
 from pathlib import Path
 
 from model_check.check import EXIT_OK, EXIT_STOPPED, EXIT_VIOLATED
@@ -22,7 +24,7 @@ from model_check.proof.prover import (
     with_cvc5,
     with_z3,
 )
-from model_check.proof.theory import THEORIES, Theory, without_guard
+from model_check.proof.theory import THEORIES, Theory, without_guard, without_lemma
 
 QUORUMS = "quorums"
 """The axioms, proved for finite sets of any size: no theory, but chosen like one."""
@@ -192,26 +194,40 @@ def export(plan: Plan, directory: str) -> int:
     return count
 
 
-# --- Guards deleted -----------------------------------------------------------------------------
+# --- Deleting what the proof rests on -----------------------------------------------------------
 
 
-def lost_without(theory: Theory, action: str, guard: str, solve: Solver) -> list[str]:
+def lost_without_guard(theory: Theory, action: str, guard: str, solve: Solver) -> list[str]:
     """The lemmas that are no longer proved when a guard is deleted."""
     weak = without_guard(theory, action, guard)
     return [o.lemma for o in obligations(weak, action) if solve(o).status != "proved"]
 
 
+def first_lost_without_lemma(theory: Theory, lemma: str, solve: Solver) -> list[str]:
+    """The first obligation that is no longer proved when a lemma or an axiom is deleted."""
+    weak = without_lemma(theory, lemma)
+    lost = (f"{o.lemma}, {o.action}" for o in obligations(weak) if solve(o).status != "proved")
+    return list(islice(lost, 1))
+
+
 def run_mutants(plan: Plan) -> int:
-    """Delete each guard in turn; each must lose an obligation. Prints the table."""
+    """Delete each guard and each lemma in turn; each must lose an obligation. Prints the table."""
     solve = SOLVERS[plan.solver](plan.seed, min(plan.limit_s, 1.0))
-    print("| proof | action | guard deleted | lemmas lost |\n|---|---|---|---|")
+    print("| proof | deleted | no longer proved |\n|---|---|---|")
     survived = 0
     for theory in (THEORIES[name] for name in plan.theories if name != QUORUMS):
-        for action, guard in guards(theory):
-            lost = lost_without(theory, action, guard, solve)
+        deletions = [
+            (f"{action}: {guard}", partial(lost_without_guard, theory, action, guard, solve))
+            for action, guard in guards(theory)
+        ] + [
+            (f"lemma {lemma.name}", partial(first_lost_without_lemma, theory, lemma.name, solve))
+            for lemma in (*theory.axioms, *theory.lemmas)
+        ]
+        for deleted, lose in deletions:
+            lost = lose()
             survived += not lost
-            print(f"| {theory.name} | {action} | {guard} | {_few(lost)} |", flush=True)
-    print(f"\n{survived} guards can be deleted without losing a lemma")
+            print(f"| {theory.name} | {deleted} | {_few(lost)} |", flush=True)
+    print(f"\n{survived} could be deleted without a loss")
     return EXIT_VIOLATED if survived else EXIT_OK
 
 

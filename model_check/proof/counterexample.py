@@ -1,9 +1,9 @@
 """Why an obligation is not proved: a small state in which it is false.
 
-When a solver gives up on a query it says nothing. So the query is asked again of a handful of servers,
-terms and indices: every quantifier is written out, what remains has none, and z3 decides it. A state
-found satisfies all lemmas (within that domain) and all guards, and the action leads out of them: the
-obligation is refuted. If there is none it stays unknown.
+When a solver gives up on a query it says nothing. So the query is asked again of a handful of
+servers, terms and indices: every quantifier is written out, what remains has none, and z3 decides
+it. A state found satisfies all lemmas (within that domain) and all guards, and the action leads out
+of them: the obligation is refuted. If there is none it stays unknown.
 """
 
 from __future__ import annotations
@@ -93,11 +93,12 @@ def _search(theory: Theory, action: Any, lemma: Lemma, limit_s: float) -> list[s
     )
     solver = z3.Solver()
     solver.set("timeout", int(1000 * limit_s))
-    numbers = []
-    for name, (arguments, result) in words.items():
-        for at in product(*map(DOMAIN.of, arguments)):
-            if result.is_number:
-                numbers.append(getattr(s, name)(*at))
+    numbers = [
+        getattr(s, name)(*at)
+        for name, (arguments, result) in words.items()
+        if result.is_number
+        for at in product(*map(DOMAIN.of, arguments))
+    ]
     here, given = _constants(lemma.holds, "the_"), _constants(action, "a_")
     numbers += [constant for constant, sort in (*here, *given) if sort.is_number]
     solver.add([z3.And(number >= 0, number <= LARGEST) for number in numbers])

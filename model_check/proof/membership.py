@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Annotated
+from typing import Annotated, Any
 
 from model_check.proof import lemmas
 from model_check.proof.actions import Action, Effect, client_request
@@ -73,6 +73,10 @@ class JointState(State):
     """(c, d): d may replace c."""
     is_near: Annotated[Function, (Configuration, Configuration), Truth]
 
+    def about(self, term: Term, value: Value) -> list[Any]:
+        """Terms about an entry that z3 must meet in order to use lemmas for it."""
+        return [term, self.previous_index(value)]
+
     def near(self, c: Configuration, d: Configuration) -> Formula:
         """Do all quorums of ``c`` and ``d`` share a server?"""
         return self.is_near(c, d)
@@ -100,9 +104,12 @@ class JointSnapshotState(JointState, SnapshotState):
 
 
 AXIOMS: list[Lemma] = []
-LEMMAS: list[Lemma] = []
+ORIGINS: list[Lemma] = []
+SPANS: list[Lemma] = []
+"""Where configurations come from; from where to where they govern."""
 axiom = partial(register, AXIOMS)
-lemma = partial(register, LEMMAS)
+origin = partial(register, ORIGINS)
+span = partial(register, SPANS)
 
 
 # --- Near configurations ------------------------------------------------------------------------
@@ -139,6 +146,7 @@ def append_command(s: JointState, n: Server, value: Value) -> Effect:
     """A leader appends an entry that leaves the configuration as it is (§5.3)."""
     now = _governing(s, n)
     effect = client_request(s, n, value)
+    last = s.entry_value(n, s.last_index(n))
     same = {
         "same configuration": all_of(
             s.configuration_index(value) == now.index,
@@ -154,13 +162,14 @@ def append_command(s: JointState, n: Server, value: Value) -> Effect:
             ),
         ),
     }
-    return replace(effect, guards={**effect.guards, **same})
+    return replace(effect, guards={**effect.guards, **same}, mention=[s.previous_index(last)])
 
 
 def append_configuration(s: JointState, n: Server, value: Value) -> Effect:
     """A leader appends the next configuration, once the latest one is committed (§6)."""
     now = _governing(s, n)
     effect = client_request(s, n, value)
+    last = s.entry_value(n, s.last_index(n))
     new = {
         "next configuration": s.follows(now.configuration, s.entry_configuration(value)),
         "latest is committed": now.index <= s.commit_index(n),
@@ -172,7 +181,7 @@ def append_configuration(s: JointState, n: Server, value: Value) -> Effect:
             s.previous_commit_event(value) == s.commit_event(n),
         ),
     }
-    return replace(effect, guards={**effect.guards, **new})
+    return replace(effect, guards={**effect.guards, **new}, mention=[s.previous_index(last)])
 
 
 def with_configurations(actions: Sequence[Action]) -> tuple[Action, ...]:
@@ -188,7 +197,7 @@ def _entry(s: JointState, t: Term, i: Index) -> Governing:
     return s.governing(lambda j: s.log_value(t, j), i)
 
 
-@lemma("§6", lambda s, t, i: [(s.log_value(t, i),)])
+@origin("§6", lambda s, t, i: [(s.previous_index(s.log_value(t, i)),)])
 def configurations_come_in_order(s: JointState, t: Term, i: Index) -> Formula:
     """An entry is governed by a configuration at or before it, which follows an earlier one."""
     v = _entry(s, t, i)
@@ -210,7 +219,7 @@ def configurations_come_in_order(s: JointState, t: Term, i: Index) -> Formula:
     )
 
 
-@lemma("§6", lambda s, t, i, j: [(s.log_value(t, i), s.log_value(t, j))])
+@span("§6", lambda s, t, i, j: [(s.previous_index(s.log_value(t, i)), s.log_value(t, j))])
 def configuration_holds_until_the_next(s: JointState, t: Term, i: Index, j: Index) -> Formula:
     """From the entry that brings a configuration to the next such entry, it governs."""
     v, w = _entry(s, t, j), _entry(s, t, i)
@@ -242,7 +251,7 @@ def configuration_holds_until_the_next(s: JointState, t: Term, i: Index, j: Inde
     )
 
 
-@lemma("§6", lambda s, t, i: [(s.log_value(t, i),)])
+@origin("§6", lambda s, t, i: [(s.previous_index(s.log_value(t, i)),)])
 def previous_configuration_was_committed(s: JointState, t: Term, i: Index) -> Formula:
     """When a configuration was appended, the one before it was committed."""
     v = _entry(s, t, i)
@@ -259,7 +268,7 @@ def previous_configuration_was_committed(s: JointState, t: Term, i: Index) -> Fo
     )
 
 
-@lemma("§6", lambda s, t, i: [(s.counted(t, i),)])
+@span("§6", lambda s, t, i: [(s.counted(t, i),)])
 def previous_configuration_was_committed_before(s: JointState, t: Term, i: Index) -> Formula:
     """A count comes after the one that committed the configuration before the governing one."""
     v = _entry(s, t, s.count_last(t, i))

@@ -160,8 +160,10 @@ def _mentioned(
             named.setdefault(sort.name, []).append(constant)
     terms = list(more)
     for i in named.get("Index", ()):
-        terms += [s.entry_term(n, i) for n in named.get("Server", ())]
-        terms += [s.log_term(t, i) for t in named.get("Term", ())]
+        for n in named.get("Server", ()):
+            terms += s.about(s.entry_term(n, i), s.entry_value(n, i))
+        for t in named.get("Term", ()):
+            terms += s.about(s.log_term(t, i), s.log_value(t, i))
         terms += [s.sent_term(m, i) for m in named.get("Request", ())]
     mentioned = z3.Function("mentioned", z3.IntSort(), z3.BoolSort())
     return [("mentioned", mentioned(term)) for term in terms]

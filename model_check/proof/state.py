@@ -6,7 +6,8 @@ state by ``replace``; whatever it does not name stays as it was. Terms and indic
 numbers, index 0 and term 0 are "before the first entry". What a function says about indices after
 the last one means nothing.
 
-History only serves the proof: no guard of an action looks at it.
+History only serves the proof: it hinders no action. A guard named "history" says which history a
+request or a value takes along, and nothing else.
 """
 
 from __future__ import annotations
@@ -107,6 +108,10 @@ class State:
     def compacted(self, server: Server) -> Index:
         """Up to where the log was replaced by a snapshot; never, here."""
         return 0
+
+    def about(self, term: Term, value: Value) -> list[Any]:
+        """Terms about an entry that z3 must meet in order to use lemmas for it."""
+        return [term]
 
     def near(self, c: Configuration, d: Configuration) -> Formula:
         """Do all quorums of ``c`` and ``d`` share a server?"""

@@ -76,6 +76,15 @@ def without_guard(theory: Theory, action: str, guard: str) -> Theory:
     )
 
 
+def without_lemma(theory: Theory, name: str) -> Theory:
+    """The theory without one lemma or axiom."""
+    return replace(
+        theory,
+        axioms=[axiom for axiom in theory.axioms if axiom.name != name],
+        layers=[[lemma for lemma in layer if lemma.name != name] for layer in theory.layers],
+    )
+
+
 def initial(s: S) -> S:
     """All servers start for the first time; nothing was sent and nothing happened yet."""
     return replace(
@@ -125,7 +134,7 @@ JOINT = Theory(
     initial=initial,
     actions=membership.with_configurations(actions.ACTIONS),
     axioms=(*lemmas.AXIOMS, *membership.AXIOMS),
-    layers=[[*lemmas.LEMMAS, *MORE], membership.LEMMAS],
+    layers=[[*lemmas.LEMMAS, *MORE], membership.ORIGINS, membership.SPANS],
     consequences=membership.with_steps(lemmas.CONSEQUENCES),
 )
 
@@ -147,7 +156,7 @@ JOINT_SNAPSHOTS = replace(
     state=membership.JointSnapshotState,
     initial=lambda s: snapshots.initial(initial(s)),
     actions=(*JOINT.actions, *snapshots.ACTIONS),
-    layers=[[*STATIC_SNAPSHOTS.layers[0], *MORE], membership.LEMMAS],
+    layers=[[*STATIC_SNAPSHOTS.layers[0], *MORE], membership.ORIGINS, membership.SPANS],
 )
 JOINT_READS = replace(
     JOINT,

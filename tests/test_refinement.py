@@ -1,0 +1,164 @@
+"""The rules of ``spec`` are steps of the abstract protocol, and its lemmas hold in their states."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from dataclasses import replace
+
+import pytest
+
+from model_check.__main__ import main
+from model_check.proof import lemmas, refinement, runs
+from model_check.proof.actions import ACTIONS
+from model_check.proof.logic import Server as ServerVariable
+from model_check.proof.logic import Term as TermVariable
+from model_check.proof.logic import implies, negation
+from model_check.proof.refinement import NotLocal, NotRefined, check_step, local_state
+from model_check.proof.state import State
+from model_check.proof.theory import STATIC
+from model_check.raft_model import Bounds, RaftModel
+from model_check.raft_mutants import find, load
+from spec.events import ElectionTimeout, HeartbeatTimeout, Receive, Restart
+from spec.raft import PAPER, step
+from spec.state import Index, Term
+from tests.cluster import S1, S2, Cluster, append_entries, follower, receive
+
+# --- Single steps -------------------------------------------------------------------------------
+
+
+def test_a_step_is_told_in_actions() -> None:
+    before = follower(term=1, log=[1, 1])
+    after, effects = step(PAPER, before, ElectionTimeout())
+    assert check_step(before, ElectionTimeout(), after, effects) == [
+        "start_election",
+        "request_votes",
+    ]
+
+
+def test_a_newer_request_is_two_actions() -> None:
+    cluster = Cluster()
+    cluster.elect(S1, S2)
+    before = follower(term=0, log=[])
+    message = append_entries(term=1, terms=[1])
+    after, effects = receive(before, S1, message)
+    event = Receive(source=S1, message=message)
+    assert check_step(before, event, after, effects) == ["update_term", "store_entries"]
+
+
+def test_a_step_that_changes_nothing_is_a_stutter() -> None:
+    before = follower(term=1)
+    assert check_step(before, HeartbeatTimeout(), before, ()) == []
+    assert refinement.refinement(before, HeartbeatTimeout(), before, ()) is None
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"current_term": Term(0)},
+        {"commit_index": Index(1)},
+        {"voted_for": S2},
+        {"log": follower(term=1, log=[1]).log},
+    ],
+    ids=lambda wrong: next(iter(wrong)),
+)
+def test_a_wrong_state_after_a_crash_is_refused(wrong: dict[str, object]) -> None:
+    before = follower(term=1, log=[1, 1])
+    after = replace(before, **wrong)  # type: ignore[arg-type]
+    with pytest.raises(NotRefined):
+        check_step(before, Restart(), after, ())
+
+
+def test_an_action_cannot_look_at_another_server() -> None:
+    state = local_state(follower(term=1), HeartbeatTimeout())
+    with pytest.raises(NotLocal):
+        state.current_term(S1)
+    with pytest.raises(NotLocal):
+        state.elected(1)
+
+
+# --- All steps within bounds --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("profile", ["paper", "server"])
+def test_every_step_within_bounds_is_refined(
+    profile: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bounds = ["--servers", "3", "--terms", "2", "--log-length", "1", "--profile", profile]
+    assert main([*bounds, "--refinement"]) == 0
+    line = next(x for x in capsys.readouterr().out.splitlines() if x.startswith("refinement "))
+    _, checked, refined = line.replace(",", "").split()
+    assert 100 < int(refined) < int(checked)
+
+
+REFUSED = [
+    *("B01", "B02", "B03", "B04", "B07", "B11", "B13", "B18", "B19", "B21", "B22", "B23", "B31"),
+    *("B32", "B38", "B49", "X06", "X09", "X16", "X18"),
+]
+
+
+@pytest.mark.parametrize("mutant", REFUSED)
+def test_sabotaged_rules_are_refused(mutant: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--mutant", mutant, "--refinement", "--property", "refinement"]) == 12
+    assert "Refinement" in capsys.readouterr().out
+
+
+def test_random_walks_with_five_servers_are_refined(capsys: pytest.CaptureFixture[str]) -> None:
+    bounds = ["--servers", "5", "--terms", "4", "--log-length", "4"]
+    walks = ["--runs", "20", "--depth", "200", "--seed", "1"]
+    arguments = ["simulate", *bounds, *walks, "--refinement", "--property", "refinement"]
+    assert main(arguments) == 0
+
+
+# --- The lemmas on states of spec ---------------------------------------------------------------
+
+
+def test_every_lemma_holds_in_every_plain_state_of_two_servers() -> None:
+    counts = runs.Runs(Bounds(servers=2, terms=1, log_length=2)).exhaust()
+    assert set(counts.actions) == {action.__name__ for action in ACTIONS}
+    assert counts.states > 500
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_every_lemma_holds_on_random_walks(seed: int) -> None:
+    walk = runs.Runs(Bounds(servers=3, terms=3, log_length=3), "server" if seed % 2 else "paper")
+    assert walk.walk(steps=250, seed=seed).states == 250
+
+
+def test_no_lemma_is_vacuous(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each premise is true of some values in some state that is reached."""
+    applied: Counter[str] = Counter()
+    names = {x.holds.__code__: x.name for x in (*STATIC.lemmas, *STATIC.consequences)}
+
+    def counting(premise: object, conclusion: object) -> object:
+        name = names.get(sys._getframe(1).f_code)
+        if name is not None and premise is True:
+            applied[name] += 1
+        return implies(premise, conclusion)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(lemmas, "implies", counting)
+    walk = runs.Runs(Bounds(servers=3, terms=3, log_length=3))
+    conditional = {name for code, name in names.items() if "implies" in code.co_names}
+    for seed in range(200):
+        walk.walk(steps=200, seed=seed)
+        if conditional <= set(applied):
+            break
+    assert conditional - set(applied) == set()
+
+
+def test_a_false_lemma_is_noticed() -> None:
+    def nobody_votes(s: State, k: ServerVariable, t: TermVariable) -> object:
+        """Nobody ever votes."""
+        return negation(s.vote_sent(k, t, k))
+
+    nobody_votes.__annotations__ |= {"k": ServerVariable, "t": TermVariable}
+    wrong = replace(STATIC, layers=[[*lemmas.LEMMAS, lemmas.Lemma(nobody_votes, "§5.2", None)]])
+    with pytest.raises(runs.LemmaBroken, match="nobody_votes"):
+        runs.Runs(Bounds(servers=2, terms=1, log_length=1), theory=wrong).exhaust()
+
+
+def test_sabotaged_rules_leave_the_abstract_protocol() -> None:
+    sabotaged = runs.Runs(Bounds(servers=2, terms=1, log_length=1))
+    sabotaged.model = RaftModel(sabotaged.bounds, rules=load(find("B03")))
+    with pytest.raises(NotRefined, match="one vote"):
+        sabotaged.exhaust()
