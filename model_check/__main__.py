@@ -502,9 +502,10 @@ def _raft_model(options: argparse.Namespace) -> RaftModel:
         raise UsageError("--log-length must be larger than --config-changes: C_new needs a place")
     if membership is None and given and given.config_changes:
         membership = Membership(changes=given.config_changes)
-    return RaftModel(
-        bounds, profile, rules, membership, _refinement() if options.refinement else ()
-    )
+    if membership and options.refinement:
+        raise UsageError("--refinement is to the protocol with static membership")
+    more = _refinement() if options.refinement else ()
+    return RaftModel(bounds, profile, rules, membership, more)
 
 
 def _membership(options: argparse.Namespace, servers: int) -> Membership | None:

@@ -29,6 +29,7 @@ from model_check.proof import actions as act
 from model_check.proof.actions import Action
 from model_check.proof.state import State
 from spec.events import (
+    ChangeMembership,
     ClientRequest,
     Effects,
     ElectionTimeout,
@@ -194,7 +195,7 @@ def witness(
                 yield act.start_election, (n, after.current_term)
         case Restart():
             yield act.restart, (n, after.commit_index)
-        case HeartbeatTimeout() | RetryTimeout() | ClientRequest():
+        case HeartbeatTimeout() | RetryTimeout() | ClientRequest() | ChangeMembership():
             pass
         case _:
             assert_never(event)
