@@ -514,14 +514,14 @@ free = server.voted_for in (None, request.candidate_id)
         title="a vote that arrives twice is counted twice",
         seen_in="xraft #27, akka-raft #45, Coyote sample #8",
         patches=(TWICE_COUNTED,),
-        verdict=Killed(by="election_safety", servers=4, terms=1, log_length=0),
+        verdict=Killed(by="elected_by_a_quorum", servers=4, terms=1, log_length=0),
     ),
     Mutant(
         name="B13",
         title="half of the servers is a majority",
         seen_in="an off-by-one mistake",
         patches=(HALF_IS_A_MAJORITY,),
-        verdict=Killed(by="election_safety", servers=4, terms=1, log_length=0),
+        verdict=Killed(by="elected_by_a_quorum", servers=4, terms=1, log_length=0),
     ),
     Mutant(
         name="B14",
@@ -1096,7 +1096,7 @@ PersistEntries(
                 after="votes_granted=votes) if votes:",
             ),
         ),
-        verdict=Killed(by="election_safety", servers=2, terms=1, log_length=0),
+        verdict=Killed(by="elected_by_a_quorum", servers=2, terms=1, log_length=0),
     ),
     Mutant(
         name="X07",
@@ -1108,7 +1108,7 @@ PersistEntries(
                 after="case Candidate(votes_granted=votes_granted):",
             ),
         ),
-        verdict=Killed(by="election_safety", servers=2, terms=1, log_length=0),
+        verdict=Killed(by="elected_by_a_quorum", servers=2, terms=1, log_length=0),
     ),
     Mutant(
         name="X08",
@@ -1390,6 +1390,20 @@ missing = tuple(
         ),
         verdict=Killed(
             by="committed_on_a_quorum", servers=3, terms=1, log_length=3, config_changes=1
+        ),
+    ),
+    Mutant(
+        name="X34",
+        title="votes are counted by the configuration that a server began with",
+        seen_in="the rule of §6 on which configuration decides",
+        patches=(
+            Patch(
+                before="is_quorum(server.configuration, votes)",
+                after="is_quorum(server.first_configuration, votes)",
+            ),
+        ),
+        verdict=Killed(
+            by="elected_by_a_quorum", servers=3, terms=2, log_length=3, config_changes=1
         ),
     ),
 )

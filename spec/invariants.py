@@ -22,9 +22,11 @@ from typing import Annotated, TypeVar
 
 from spec.cluster import Committed, Elected, led
 from spec.events import (
+    BecameLeader,
     ClientRequestAccepted,
     CommittedUpTo,
     Effects,
+    ElectionTimeout,
     Event,
     PersistEntries,
     PersistTermAndVote,
@@ -48,7 +50,7 @@ from spec.log import (
 )
 from spec.messages import AppendEntries, AppendEntriesSuccess, RequestVoteResponse
 from spec.quorum import is_quorum, members
-from spec.state import Configuration, Follower, Index, Leader, Log, Server, ServerId
+from spec.state import Candidate, Configuration, Follower, Index, Leader, Log, Server, ServerId
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -447,6 +449,28 @@ def votes_are_recorded(
         and effect.message.vote_granted
     ]
     return all(after.voted_for == candidate for candidate in votes) if votes else None
+
+
+@always(title="Elected by a quorum", paper="§5.2, §6", thesis="D3.4, D4.3")
+def elected_by_a_quorum(
+    before: Server, event: Event, after: Server, effects: Effects
+) -> bool | None:
+    """A leader has the votes of a quorum of the configuration in force.
+
+    Trap: Election Safety sees a leader without a quorum only when a second one is elected.
+    Non-vacuous: every election.
+    """
+    if not any(isinstance(effect, BecameLeader) for effect in effects):
+        return None
+    match before.role, event:
+        case Candidate(votes_granted=votes), Receive(
+            source=voter, message=RequestVoteResponse(vote_granted=True)
+        ):
+            return is_quorum(after.configuration, votes | {voter})
+        case _, ElectionTimeout():
+            return is_quorum(after.configuration, {after.server_id})
+        case _:
+            return False
 
 
 @always(title="Commit only by an entry of the leader's term", paper="§5.4.2", thesis="D3.6.2")
