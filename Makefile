@@ -23,6 +23,9 @@ check-all: $(VENV)/ready ## the long runs: both profiles, larger bounds, all mut
 	$(RUN) -m model_check --servers 3 --terms 4
 	$(RUN) -m model_check --servers 4 --terms 2 --with membership
 	$(RUN) -m model_check --all-mutants
+	$(RUN) -m model_check --servers 3 --terms 3 --refinement
+	$(RUN) -m model_check prove
+	$(RUN) -m model_check prove --mutants
 
 bench: $(VENV)/ready ## measure, print the tables of BENCHMARKS.md
 	-$(RUN) -m pip install --quiet --no-build-isolation --editable '.[bench]'
