@@ -271,7 +271,6 @@ def store_entries(s: State, n: Server, m: Request, conflict: Index) -> Effect:
         accept(s, n, m)
         | {
             "within the request": all_of(first <= conflict, conflict <= final),
-            "after the snapshot": conflict > s.compacted(n),
             "conflict": any_of(conflict > s.last_index(n), s.entry_term(n, conflict) != new),
             "first conflict": _matches(s, n, m, first, conflict - 1),
         },

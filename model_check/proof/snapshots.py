@@ -66,7 +66,6 @@ def _installs(s: SnapshotState, n: Server, m: Request) -> dict[str, Formula]:
         "own term": s.request_term(m) == s.current_term(n),
         "whole": s.prev_log_index(m) == 0,
         "committed": s.final_index(m) <= s.leader_commit(m),
-        "newer": s.final_index(m) > s.last_included_index(n),
     }
 
 
@@ -83,7 +82,7 @@ def _installed(s: SnapshotState, n: Server, m: Request) -> SnapshotState:
     return replace(
         s,
         is_candidate=put(s.is_candidate, n, False),
-        last_included_index=put(s.last_included_index, n, last),
+        last_included_index=put(s.last_included_index, n, larger(s.last_included_index(n), last)),
         commit_index=put(s.commit_index, n, larger(s.commit_index(n), last)),
         commit_term=put(
             s.commit_term, n, choose(newer, s.request_commit_term(m), s.commit_term(n))
@@ -108,7 +107,11 @@ def install_and_discard_log(s: SnapshotState, n: Server, m: Request) -> Effect:
     """The log lacks the snapshot's last entry: all of it is discarded (§7, Figure 13)."""
     last = s.final_index(m)
     return Effect(
-        _installs(s, n, m) | {"lacks the last entry": negation(_has_last_entry(s, n, m))},
+        _installs(s, n, m)
+        | {
+            "newer": last > s.last_included_index(n),
+            "lacks the last entry": negation(_has_last_entry(s, n, m)),
+        },
         replace(
             _installed(s, n, m),
             last_index=put(s.last_index, n, last),
