@@ -3,10 +3,13 @@ PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
 
-.PHONY: check test lint check-all bench clean
+.PHONY: check prove test lint check-all bench clean
 
 check: $(VENV)/ready ## explore 3 servers and 3 terms to the end
 	$(RUN) -m model_check --servers 3 --terms 3
+
+prove: $(VENV)/ready ## prove safety without bounds
+	$(RUN) -m model_check prove
 
 test: lint ## everything that a change must pass
 	$(RUN) -m pytest
@@ -24,7 +27,9 @@ check-all: $(VENV)/ready ## the long runs: both profiles, larger bounds, all mut
 	$(RUN) -m model_check --servers 4 --terms 2 --with membership
 	$(RUN) -m model_check --all-mutants
 	$(RUN) -m model_check --servers 3 --terms 3 --refinement
-	$(RUN) -m model_check prove
+	$(RUN) -m model_check --servers 3 --terms 2 --profile server --refinement
+	$(RUN) -m model_check prove --seed 1 --quiet
+	$(RUN) -m model_check prove --states
 	$(RUN) -m model_check prove --mutants
 
 bench: $(VENV)/ready ## measure, print the tables of BENCHMARKS.md

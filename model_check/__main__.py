@@ -309,6 +309,11 @@ def _prove_parser() -> argparse.ArgumentParser:
         action="store_true",
         help="delete each guard and lemma in turn and print what is lost",
     )
+    parser.add_argument(
+        "--states",
+        action="store_true",
+        help="evaluate the lemmas in states of spec: all plain ones of two servers, random walks",
+    )
     parser.add_argument("--export", metavar="DIR", help="write the queries as SMT-LIB, prove none")
     parser.add_argument("--json", metavar="FILE", help="write the result as JSON")
     parser.add_argument("--quiet", action="store_true", help="only the verdict, no progress")
@@ -335,6 +340,8 @@ def _prove(options: argparse.Namespace) -> int:
         limit_s=options.limit,
         only=options.only,
     )
+    if options.states:
+        return prove.run_states(options.seed)
     if options.mutants:
         return prove.run_mutants(plan)
     if not any(plan.selected(theory) for theory in theories):
