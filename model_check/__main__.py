@@ -309,6 +309,7 @@ def _prove_parser() -> argparse.ArgumentParser:
         action="store_true",
         help="delete each guard and lemma in turn and print what is lost",
     )
+    parser.add_argument("--list", action="store_true", help="list the lemmas, in words")
     parser.add_argument(
         "--states",
         action="store_true",
@@ -340,6 +341,9 @@ def _prove(options: argparse.Namespace) -> int:
         limit_s=options.limit,
         only=options.only,
     )
+    if options.list:
+        print(prove.list_lemmas())
+        return EXIT_OK
     if options.states:
         return prove.run_states(options.seed)
     if options.mutants:

@@ -12,7 +12,8 @@ from itertools import islice
 from pathlib import Path
 
 from model_check.check import EXIT_OK, EXIT_STOPPED, EXIT_VIOLATED
-from model_check.proof import counterexample, quorums
+from model_check.proof import counterexample, lemmas, membership, quorums, reads, snapshots
+from model_check.proof.lemmas import Lemma
 from model_check.proof.prover import (
     Answer,
     Obligation,
@@ -196,6 +197,30 @@ def export(plan: Plan, directory: str) -> int:
             path.write_text(smt_lib(obligation), encoding="utf-8")
             count += 1
     return count
+
+
+# --- What is proved, in words -------------------------------------------------------------------
+
+GROUPS: dict[str, Sequence[Lemma]] = {
+    "taken for granted, and proved of finite sets": [*lemmas.AXIOMS, *membership.AXIOMS],
+    "basic Raft": lemmas.LEMMAS,
+    "reads and membership": [*lemmas.FOR_READS, *lemmas.FOR_MEMBERSHIP],
+    "snapshots": snapshots.LEMMAS,
+    "membership": [*membership.ORIGINS, *membership.SPANS],
+    "reads": reads.LEMMAS,
+    "what follows": [*membership.with_steps(lemmas.CONSEQUENCES), *reads.CONSEQUENCES],
+}
+
+
+def list_lemmas() -> str:
+    """Every lemma with its sentence and source, group by group."""
+    rows = ["| of | lemma | says | paper |", "|---|---|---|---|"]
+    rows += [
+        f"| {group} | `{lemma.name}` | {lemma.sentence} | {lemma.paper} |"
+        for group, members in GROUPS.items()
+        for lemma in members
+    ]
+    return "\n".join(rows)
 
 
 # --- The lemmas on states of spec ---------------------------------------------------------------
