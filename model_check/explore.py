@@ -14,6 +14,7 @@ temporary file: counterexamples are rebuilt from it, so nothing is stored per st
 from __future__ import annotations
 
 import itertools
+import math
 import resource
 import signal
 import sys
@@ -61,7 +62,7 @@ class Checkpoints:
     directory: Path
     resume: bool = False
     """Go on from the checkpoint that is there, instead of beginning one."""
-    interval_s: float = 30.0
+    interval_s: float = 1.0
     """At least this long between two; more if making one takes more than a twentieth of it."""
 
 
@@ -226,7 +227,8 @@ class Search:
         self.moves = 0
         self.dominated = 0
         self.side_conditions: dict[str, int] = {}
-        self._started = self._level_started = self._last_saved = time.monotonic()
+        self._started = self._level_started = time.monotonic()
+        self._last_saved = -math.inf  # the first checkpoint is made at once
         self._interval_s = checkpoints.interval_s if checkpoints else 0.0
         self._interrupted = False
         self._levels_checksum = 0
