@@ -228,7 +228,7 @@ def list_lemmas() -> str:
 EXHAUSTED = (
     Bounds(servers=2, terms=1, log_length=2),
     Bounds(servers=2, terms=2, log_length=1),
-    Bounds(servers=3, terms=1, log_length=1),
+    Bounds(servers=3, terms=1, log_length=0),
 )
 WALKED = (Bounds(servers=3, terms=3, log_length=3), Bounds(servers=5, terms=4, log_length=4))
 WALKS, WALK_LENGTH = 20, 300

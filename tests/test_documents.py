@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from model_check import prove
 from model_check.__main__ import main
+from model_check.proof.prover import obligations
 from model_check.raft_mutants import MUTANTS
 
 ROOT = Path(__file__).parent.parent
@@ -46,6 +48,7 @@ def test_gains_are_what_a_run_finds(
 
 def test_the_mutant_table_has_every_mutant_in_order() -> None:
     table = PROOFS[PROOFS.index("<!-- begin: python -m model_check --all-mutants") :]
+    table = table.split("\n## ")[0]
     rows = [line.split("|")[1:3] for line in table.splitlines() if line.startswith("| ")][1:]
     assert [(name.strip(), bug.strip()) for name, bug in rows] == [
         (mutant.name, mutant.title) for mutant in MUTANTS
@@ -56,3 +59,24 @@ def test_the_readme_names_files_that_exist() -> None:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     for target in re.findall(r"\]\(([^)#]+)\)", readme):
         assert (ROOT / target).exists(), target
+
+
+def test_the_lemmas_in_the_documents_are_those_that_are_proved() -> None:
+    begin, end = "<!-- begin: python -m model_check prove --list -->\n", "\n<!-- end -->"
+    start = PROOFS.index(begin) + len(begin)
+    assert PROOFS[start : PROOFS.index(end, start)] == prove.list_lemmas()
+
+
+def test_every_lemma_is_in_the_list() -> None:
+    listed = {lemma.name for group in prove.GROUPS.values() for lemma in group}
+    for theory in prove.THEORIES.values():
+        assert {x.name for x in (*theory.axioms, *theory.lemmas, *theory.consequences)} <= listed
+
+
+def test_the_sizes_of_the_proofs_are_those_in_the_documents() -> None:
+    row = re.compile(r"^\| `([a-z-]+)` \| [^|]+ \| (\d+) \| (\d+) \| (\d+) \|$", re.MULTILINE)
+    told = {name: tuple(map(int, sizes)) for name, *sizes in row.findall(PROOFS)}
+    assert told == {
+        name: (len(t.lemmas), len(t.actions), len(list(obligations(t))))
+        for name, t in prove.THEORIES.items()
+    }
