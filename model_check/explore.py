@@ -2,13 +2,16 @@
 
 The *depth* of a state is the least number of state-changing steps that lead to it; steps that only
 add messages or facts cost nothing. Without saturation a level is therefore closed under them
-before the next one begins, so depths, and the length of a shortest counterexample, are the same
-under every reduction.
+before the next one begins, so the length of a shortest counterexample is the same under every
+reduction.
 
-Each chunk of a level is expanded by all workers at once, reading the tables only; states that met
-a gap in the tables are then done again by one thread that may fill it, asking the model where it
-must. The outcome does not depend on the number of workers. The keys of all levels go to a
-temporary file: counterexamples are rebuilt from it, so nothing is stored per state but its key.
+Each chunk of a level is expanded by all workers at once, reading the tables only; steps that met a
+gap in the tables are then done again by one thread that may fill it, asking the model where it
+must. Then each worker visits the states that belong to its shards of the visited set. The outcome
+does not depend on the number of workers. When a level is complete, the states that another one of
+it dominates are dropped. The keys of all levels go to a file, a temporary one or that of a
+checkpoint: counterexamples are rebuilt from it backwards, so nothing is stored per state but its
+key.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The compiled inner loop: global states as short vectors of integers, all else as table look-ups.
 
 Nothing here knows what a state or a message is. ``model_check.tables`` interns them to integers
-and answers the questions that the loop cannot answer by itself; a state that meets an unanswered
+and answers the questions that the loop cannot answer by itself; a step that meets an unanswered
 question is put aside and tried again.
 
 A global state of n processes is a vector of ``n`` process states, ``n * (n - 1)`` channels (sets
