@@ -12,7 +12,15 @@ from itertools import islice
 from pathlib import Path
 
 from model_check.check import EXIT_OK, EXIT_STOPPED, EXIT_VIOLATED
-from model_check.proof import counterexample, lemmas, membership, quorums, reads, snapshots
+from model_check.proof import (
+    counterexample,
+    lemmas,
+    membership,
+    quorums,
+    reads,
+    reductions,
+    snapshots,
+)
 from model_check.proof.lemmas import Lemma
 from model_check.proof.prover import (
     Answer,
@@ -30,8 +38,11 @@ from model_check.proof.runs import Counts, LemmaBroken, Runs
 from model_check.proof.theory import THEORIES, Theory, without_guard, without_lemma
 from model_check.raft_model import Bounds
 
-QUORUMS = "quorums"
-"""The axioms, proved for finite sets of any size: no theory, but chosen like one."""
+OF_ANYTHING: dict[str, tuple[str, Callable[[], Iterator[Obligation]]]] = {
+    "quorums": ("quorums of finite sets share a server", quorums.obligations),
+    "reductions": ("dropping and merging messages loses nothing", reductions.obligations),
+}
+"""What is proved of no particular protocol: no theory, but chosen like one."""
 
 SOLVERS: dict[str, Callable[[int, float], Solver]] = {"z3": with_z3, "cvc5": with_cvc5}
 
@@ -49,7 +60,7 @@ class Plan:
 
     def selected(self, theory: str) -> list[Obligation]:
         """The obligations of a theory that are to be proved."""
-        all_ = quorums.obligations() if theory == QUORUMS else obligations(THEORIES[theory])
+        all_ = OF_ANYTHING[theory][1]() if theory in OF_ANYTHING else obligations(THEORIES[theory])
         return [o for o in all_ if all(part in o.name for part in self.only)]
 
 
@@ -109,7 +120,7 @@ def answer(obligation: Obligation, ask: Solver, limit_s: float) -> Answer:
 
 def title(theory: str) -> str:
     """What is proved, in words."""
-    return "quorums share a server" if theory == QUORUMS else THEORIES[theory].title
+    return OF_ANYTHING[theory][0] if theory in OF_ANYTHING else THEORIES[theory].title
 
 
 def exit_code(answered: Answered) -> int:
@@ -284,7 +295,7 @@ def run_mutants(plan: Plan) -> int:
     solve = SOLVERS[plan.solver](plan.seed, min(plan.limit_s, 1.0))
     print("| proof | deleted | no longer proved |\n|---|---|---|")
     survived = 0
-    for theory in (THEORIES[name] for name in plan.theories if name != QUORUMS):
+    for theory in (THEORIES[name] for name in plan.theories if name in THEORIES):
         deletions = [
             (f"{action}: {guard}", partial(lost_without_guard, theory, action, guard, solve))
             for action, guard in guards(theory)
@@ -308,4 +319,4 @@ def _few(names: Iterable[str]) -> str:
 
 def theory_names() -> tuple[str, ...]:
     """All that can be proved."""
-    return (*THEORIES, QUORUMS)
+    return (*THEORIES, *OF_ANYTHING)

@@ -15,7 +15,16 @@ import pytest
 import z3
 
 from model_check.__main__ import main
-from model_check.proof import actions, counterexample, lemmas, membership, quorums, reads, snapshots
+from model_check.proof import (
+    actions,
+    counterexample,
+    lemmas,
+    membership,
+    quorums,
+    reads,
+    reductions,
+    snapshots,
+)
 from model_check.proof.actions import Action, Effect
 from model_check.proof.lemmas import Lemma
 from model_check.proof.logic import all_of, implies, larger, put
@@ -46,7 +55,9 @@ def is_lost(theory: Theory, action: str | None = None) -> bool:
 # --- The proof ----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("theory", ["static", "joint-snapshots", "joint-reads", "quorums"])
+@pytest.mark.parametrize(
+    "theory", ["static", "joint-snapshots", "joint-reads", "quorums", "reductions"]
+)
 def test_all_obligations_are_proved(theory: str, capsys: pytest.CaptureFixture[str]) -> None:
     """The other theories are parts of these; ``make check-all`` proves all, with more seeds."""
     assert main(["prove", "--theory", theory, "--quiet"]) == 0
@@ -361,6 +372,16 @@ def test_claims_about_quorums_hold_for_small_sets(claim: Any) -> None:
     sets = SETS if configurations < 3 else SETS[:10]
     for chosen in itertools.product(sets, repeat=2 + configurations):
         assert claim(quorums.Finite(), *chosen) is True
+
+
+@pytest.mark.parametrize("condition", [name for name, _ in reductions.SIDE_CONDITIONS])
+def test_every_side_condition_of_the_reductions_is_needed(condition: str) -> None:
+    solve = with_z3(limit_s=2.0)
+    weaker = [
+        replace(o, hypotheses=[(n, h) for n, h in o.hypotheses if n != condition])
+        for o in reductions.obligations()
+    ]
+    assert any(solve(o).status != "proved" for o in weaker)
 
 
 def test_the_proof_knows_nothing_of_the_server() -> None:

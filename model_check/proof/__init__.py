@@ -10,6 +10,10 @@ Reading order:
 6. ``prover``      one lemma, one action, one query
 7. ``quorums``     why two quorums meet, for arbitrary finite sets of servers
 8. ``refinement``  how the steps of ``spec.raft`` are steps of the abstract protocol
+9. ``runs``        the lemmas on states that ``spec.raft`` reaches
+
+``snapshots``, ``membership`` and ``reads`` are what sections 7, 6 and 8 of the paper add to 2, 3
+and 4; ``counterexample`` shows why something is not proved; ``reductions`` is about the explorer.
 
 Actions and lemmas are ordinary Python functions. Called with z3 terms they give the formulas that
 are proved; called with numbers and sets they are the predicates that states of ``spec`` are held
