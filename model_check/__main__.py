@@ -348,7 +348,7 @@ def _prove(options: argparse.Namespace) -> int:
         return prove.run_states(options.seed)
     if options.mutants:
         return prove.run_mutants(plan)
-    if not any(plan.selected(theory) for theory in theories):
+    if options.only and not any(plan.selected(theory) for theory in theories):
         raise UsageError(f"--only {' --only '.join(options.only)}: no obligation has such a name")
     if options.export:
         try:

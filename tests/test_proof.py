@@ -102,7 +102,9 @@ def test_result_as_json(tmp_path: Path) -> None:
     assert len(result["obligations"]) == len(quorums.NEAR)
 
 
-@pytest.mark.parametrize("arguments", [["--theory", "none"], ["--only", "nothing"]])
+@pytest.mark.parametrize(
+    "arguments", [["--theory", "none"], ["--theory", "quorums", "--only", "nothing"]]
+)
 def test_unknown_names_are_usage(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["prove", *arguments]) == 2
     assert len(capsys.readouterr().err.splitlines()) == 1
