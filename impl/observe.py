@@ -3,8 +3,8 @@
 ``/livez`` says that the process runs its loop. ``/readyz`` is about the cluster: 200 only if the
 node had contact with a quorum within the last election timeout, so that a node that was cut off
 does not attract clients; ``/readyz?serial`` asks only whether the node itself can answer reads that
-may be old. Nothing here changes anything. A web page cannot read it through a browser: requests with
-an ``Origin`` are refused, and on loopback those of a foreign ``Host`` too.
+may be old. Nothing here changes anything. A web page cannot read it through a browser: requests
+with an ``Origin`` are refused, and on loopback those of a foreign ``Host`` too.
 """
 
 from __future__ import annotations
