@@ -1,114 +1,37 @@
-"""Raft as a model: the rules of ``spec`` within finite bounds. All of Raft that is known here.
+"""Raft as a model: the rules of ``spec`` within finite bounds, and all that a feature brings.
 
-Every bound is local to one server or to the clients, so that the system stays monotone; what each
-one hides is said in ``Bounds.sentences``, which every run prints first.
+Every bound is local to one process, so that the system stays monotone; what each one hides is said
+in ``raft_bounds``, and every run prints that first. A process is of one kind for ever, a server or
+another ``Part``: what it does stands in a file of its own, what claims see of it in
+``raft_claims``.
 """
 
 from __future__ import annotations
 
 import typing
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields, is_dataclass, replace
-from types import UnionType
-from typing import Annotated, Any, get_args, get_origin, get_type_hints
+from collections.abc import Mapping, Sequence
+from dataclasses import fields, is_dataclass
+from typing import get_args
 
-from model_check.model import (
-    AllWhere,
-    AnyFact,
-    AnyState,
-    AnyStep,
-    Model,
-    Outcome,
-    Property,
-    Quantifier,
-    Witness,
-    show,
-)
-from spec.cluster import Committed, Elected, Fact, facts, initial_server
-from spec.events import (
-    ChangeMembership,
-    ClientRequest,
-    Effects,
-    ElectionTimeout,
-    Event,
-    HeartbeatTimeout,
-    Receive,
-    Restart,
-    RetryTimeout,
-    Send,
-)
-from spec.invariants import PROPERTIES, WITNESSES, Claim
-from spec.log import configurations, last_index
+from model_check import raft_claims
+from model_check.model import AnyState, Model, Outcome, Property, Witness, show
+from model_check.raft_bounds import FEATURES, PROFILES, Bounds, Membership
+from model_check.raft_renaming import rename
+from model_check.raft_servers import Part, Servers, Step
+from spec.cluster import Fact
+from spec.events import ChangeMembership, Event, Receive, Restart
+from spec.invariants import Claim
 from spec.messages import Message
-from spec.raft import PAPER, SERVER, Options, step
-from spec.relevance import is_obsolete, is_past, representative
+from spec.raft import step
 from spec.state import Command, Configuration, Entry, IndexOf, Leader, Log, NoOp, Server, ServerId
 
-PROFILES = {"paper": PAPER, "server": SERVER}
-FEATURES = ("membership",)
-"""Events of the environment beyond Figure 2 that can be switched on."""
-Step = Callable[[Options, Server, Event], tuple[Server, Effects]]
+__all__ = ["FEATURES", "PROFILES", "Bounds", "Membership", "RaftModel", "State", "Step"]
+
+State = Server
+"""What a process of the model is: a server, or what a feature brings."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Bounds:
-    """How large a cluster, how high the terms and how long the logs that are explored."""
-
-    servers: int
-    terms: int
-    log_length: int
-
-    def sentences(self) -> tuple[str, ...]:
-        """Each bound, and what it hides."""
-        return (
-            f"servers {self.servers}: hides what only shows in other, above all larger, clusters",
-            f"terms 0 to {self.terms}: a server in term {self.terms} starts no election; hides "
-            "what needs more elections in a row",
-            f"log length {self.log_length}: a leader whose log is full takes no command and no "
-            "no-op, yet is elected and replicates; hides what needs longer logs",
-        )
-
-    def reach(self, claim: Claim, members: int, places: int) -> bool:
-        """Can a witness show in a cluster of ``members`` whose logs have so many ``places``?"""
-        needs = claim.needs
-        return needs is None or (
-            members + needs.membership >= needs.servers
-            and self.terms >= needs.terms
-            and places >= needs.log_length
-        )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Membership:
-    """Which membership changes are asked for (§6), and how often."""
-
-    changes: int = 1
-    """Begun changes in one log, at most."""
-    targets: tuple[frozenset[ServerId], ...] | None = None
-    """What is asked for at any time; ``None``: to replace any one member by any other server."""
-
-    def targets_from(
-        self, members: frozenset[ServerId], servers: Sequence[int]
-    ) -> Sequence[frozenset[ServerId]]:
-        """What an administrator may ask for when ``members`` are the cluster."""
-        if self.targets is not None:
-            return self.targets
-        outside = [ServerId(i) for i in servers if i not in members]
-        return [members - {old} | {new} for old in sorted(members) for new in outside]
-
-    def sentence(self, first: Sequence[int]) -> str:
-        """What is asked for, and what that hides."""
-        what = "replace any one member by any other server"
-        if self.targets is not None:
-            what = " or ".join(f"make it {show(target)}" for target in self.targets)
-        return (
-            f"membership: the cluster begins as {show(frozenset(first))}, administrators ask to "
-            f"{what}, at most {self.changes} begun in one log, in which a place is kept for each "
-            "C_new; hides what needs other or more changes"
-        )
-
-
-class RaftModel(Model[Server, Message, Event, Fact]):
+class RaftModel(Model[State, Message, Event, Fact]):
     """A cluster of ``bounds.servers`` servers that all run ``step`` with the same options."""
 
     def __init__(
@@ -127,83 +50,38 @@ class RaftModel(Model[Server, Message, Event, Fact]):
         self.name = f"Raft, {profile} profile"
         self.bounds = bounds
         self.profile = profile
-        self.options = PROFILES[profile]
-        self._options_when_full = replace(self.options, no_op=False)
-        self.rules = rules
-        self.more = more
-        self.processes = tuple(range(1, bounds.servers + 1))
         self.membership = membership
-        self.first_members = self.processes[:-1] if membership else self.processes
-        # A place is kept for each C_new, which a leader appends however full its log is.
-        self._places = bounds.log_length - (membership.changes if membership else 0)
+        self.more = more
+        self._servers = Servers(bounds, profile, rules, membership)
+        self._part_of: dict[int, Part[State]] = dict.fromkeys(
+            self._servers.processes, self._servers
+        )
+        self.processes = tuple(self._part_of)
+        self._plain = all(part is self._servers for part in self._part_of.values())
 
     def sentences(self) -> tuple[str, ...]:
         """Each bound, and what it hides."""
         if self.membership is None:
             return self.bounds.sentences()
-        return (*self.bounds.sentences(), self.membership.sentence(self.first_members))
+        return (*self.bounds.sentences(), self.membership.sentence(self._servers.first_members))
 
-    def initial_states(self) -> Sequence[tuple[Server, ...]]:
-        """All servers start for the first time; those outside the cluster know of none."""
-        ids = [ServerId(p) for p in self.first_members]
-        return [
-            tuple(
-                initial_server(ServerId(p), ids if p in self.first_members else ())
-                for p in self.processes
-            )
-        ]
+    def initial_states(self) -> Sequence[tuple[State, ...]]:
+        """Everybody starts for the first time."""
+        return [tuple(part.initial_state(p) for p, part in self._part_of.items())]
 
-    def actions(self, process: int, state: Server) -> Sequence[Event]:
-        """Timeouts and crashes at any time; commands while the leader's log has room.
+    def actions(self, process: int, state: State) -> Sequence[Event]:
+        """What a process of this kind may do by itself."""
+        return self._part_of[process].actions(process, state)
 
-        A command carries the term and index of its creation, so that a copy in a wrong place shows.
-        """
-        offered: list[Event] = [Restart(), HeartbeatTimeout(), RetryTimeout()]
-        match state.role:
-            case Leader(target=target):
-                if not self._is_full(state):
-                    made = f"{state.current_term}.{last_index(state.log) + 1}".encode()
-                    offered.append(ClientRequest(commands=(Command(data=made),)))
-                    if self.membership and target is None:
-                        offered += self._changes(self.membership, state)
-            case _:
-                if state.current_term < self.bounds.terms:
-                    offered.append(ElectionTimeout())
-        return offered
-
-    def _changes(self, membership: Membership, leader: Server) -> Sequence[Event]:
-        begun = sum(c.new is not None for c in configurations(leader.log))
-        if begun >= membership.changes or leader.configuration.new is not None:
-            return ()
-        members = leader.configuration.old
-        return [
-            ChangeMembership(members=target)
-            for target in membership.targets_from(members, self.processes)
-            if target != members
-        ]
-
-    def _is_full(self, server: Server) -> bool:
-        """Has the log no room for a command, a no-op or the beginning of a change?"""
-        asked = isinstance(server.role, Leader) and server.role.target is not None
-        return _bounded_length(server.log) + asked >= self._places
-
-    def act(self, process: int, state: Server, action: Event) -> Outcome[Server, Message, Fact]:
-        """An event of the server's own."""
-        # The bound refuses the no-op of a leader whose log is full, not its election.
-        options = self._options_when_full if self._is_full(state) else self.options
-        after, effects = self.rules(options, state, action)
-        return Outcome(
-            state=after,
-            sends=tuple((e.to, e.message) for e in effects if isinstance(e, Send)),
-            facts=facts(state, after, effects),
-            step=(state, action, after, effects),
-        )
+    def act(self, process: int, state: State, action: Event) -> Outcome[State, Message, Fact]:
+        """A process takes one of its actions."""
+        return self._part_of[process].act(process, state, action)
 
     def deliver(
-        self, process: int, state: Server, source: int, message: Message
-    ) -> Outcome[Server, Message, Fact]:
+        self, process: int, state: State, source: int, message: Message
+    ) -> Outcome[State, Message, Fact]:
         """A message arrives."""
-        return self.act(process, state, Receive(source=ServerId(source), message=message))
+        return self._part_of[process].deliver(process, state, source, message)
 
     def properties(self) -> Sequence[Property]:
         """The claims of ``spec.invariants``, and that nothing escapes the bounds by itself."""
@@ -214,80 +92,55 @@ class RaftModel(Model[Server, Message, Event, Fact]):
             title="Within the bounds",
             sentence="Only elections raise the term, only clients and elections lengthen the log.",
         )
-        return [
-            within_bounds,
-            *self._claims(),
-            *self.more,
-        ]
+        return [within_bounds, *raft_claims.properties(plain=self._plain), *self.more]
 
-    def _within_bounds(self, server: Server) -> bool:
-        changes = self.membership.changes if self.membership else 0
-        return (
-            server.current_term <= self.bounds.terms
-            and _bounded_length(server.log) <= self._places
-            and len(configurations(server.log)) <= 2 * changes
-        )
-
-    def _claims(self) -> Sequence[Property]:
-        return [
-            Property(
-                name=claim.name,
-                over=quantifiers(claim),
-                predicate=claim.predicate,
-                title=claim.title,
-                sentence=_first_paragraph(claim),
-            )
-            for claim in PROPERTIES
-        ]
+    def _within_bounds(self, state: State) -> bool:
+        return self._servers.within_bounds(state)
 
     def witnesses(self) -> Sequence[Witness]:
         """The witnesses of ``spec.invariants``."""
-        return [
-            Witness(
-                name=claim.name,
-                over=quantifiers(claim),
-                predicate=claim.predicate,
-                title=claim.title,
-                sentence=_first_paragraph(claim),
-                expected=self.bounds.reach(claim, len(self.first_members), self._places),
-            )
-            for claim in WITNESSES
-            if self.membership or not (claim.needs and claim.needs.membership)
-        ]
+        return raft_claims.witnesses(self._in_reach, plain=self._plain)
+
+    def _in_reach(self, claim: Claim) -> bool | None:
+        """Do the bounds allow this witness to show, if what it needs is asked for?"""
+        if claim.needs and claim.needs.membership and not self.membership:
+            return None
+        return self.bounds.reach(claim, len(self._servers.first_members), self._servers.places)
 
     def interchangeable(self) -> Sequence[Sequence[int]]:
         """No rule of Raft looks at who a server is; an administrator may."""
+        servers = self._servers.processes
         if self.membership is None or self.membership.targets is None:
-            return [self.processes]
+            return [servers]
         groups: dict[tuple[bool, ...], list[int]] = {}
-        for p in self.processes:
+        for p in servers:
             asked_for = tuple(ServerId(p) in target for target in self.membership.targets)
             groups.setdefault(asked_for, []).append(p)
         return list(groups.values())
 
-    def rename_state(self, renaming: Mapping[int, int], state: Server) -> Server:
-        """Rename every server id, wherever the types say that there is one."""
-        return typing.cast(Server, _rename(renaming, Server, state))
+    def rename_state(self, renaming: Mapping[int, int], state: State) -> State:
+        """Rename every process id, wherever the types say that there is one."""
+        return typing.cast(State, rename(renaming, type(state), state))
 
     def rename_message(self, renaming: Mapping[int, int], message: Message) -> Message:
-        """Rename every server id in a message."""
-        return typing.cast(Message, _rename(renaming, type(message), message))
+        """Rename every process id in a message."""
+        return typing.cast(Message, rename(renaming, type(message), message))
 
     def rename_fact(self, renaming: Mapping[int, int], fact: Fact) -> Fact:
-        """Rename every server id in a fact."""
-        return typing.cast(Fact, _rename(renaming, type(fact), fact))
+        """Rename every process id in a fact."""
+        return typing.cast(Fact, rename(renaming, type(fact), fact))
 
-    def is_obsolete(self, process: int, state: Server, source: int, message: Message) -> bool:
+    def is_obsolete(self, process: int, state: State, source: int, message: Message) -> bool:
         """As ``spec.relevance`` claims."""
-        return is_obsolete(state, ServerId(source), message)
+        return self._part_of[process].is_obsolete(process, state, source, message)
 
-    def representative(self, process: int, state: Server, source: int, message: Message) -> Message:
+    def representative(self, process: int, state: State, source: int, message: Message) -> Message:
         """As ``spec.relevance`` claims."""
-        return representative(state, ServerId(source), message)
+        return self._part_of[process].representative(process, state, source, message)
 
-    def is_past(self, process: int, state: Server, fact: Fact) -> bool:
+    def is_past(self, process: int, state: State, fact: Fact) -> bool:
         """As ``spec.relevance`` claims."""
-        return is_past(state, fact)
+        return self._part_of[process].is_past(process, state, fact)
 
     def description(self) -> str:
         """The profile and the bounds."""
@@ -309,7 +162,7 @@ class RaftModel(Model[Server, Message, Event, Fact]):
 
     def name_of(self, process: int) -> str:
         """S1, S2, ... as in the paper's figures."""
-        return f"S{process}"
+        return self._part_of[process].name_of(process)
 
     def kind_of_message(self, message: Message) -> str:
         """Counted by the message's type."""
@@ -352,81 +205,3 @@ class RaftModel(Model[Server, Message, Event, Fact]):
         return field == "first_configuration" or (
             field == "configuration" and server.configuration == server.first_configuration
         )
-
-
-def _bounded_length(log: Log) -> int:
-    """The length of a log without the entries for which places are kept."""
-    return last_index(log) - sum(c.new is None for c in configurations(log))
-
-
-def quantifiers(claim: Claim) -> tuple[Quantifier, ...]:
-    """What a claim's signature quantifies over."""
-    hints = get_type_hints(claim.predicate, include_extras=True)
-    hints.pop("return")
-    if "event" in hints:
-        return (AnyStep(),)
-    found: list[Quantifier] = []
-    for hint in hints.values():
-        if hint is Server:
-            found.append(AnyState())
-        elif hint in (Elected, Committed):
-            found.append(AnyFact(hint))
-        elif get_origin(hint) is Annotated:
-            found.append(AllWhere(hint.__metadata__[0]))
-        else:
-            raise TypeError(f"{claim.name}: cannot quantify over {hint}")
-    return tuple(found)
-
-
-def _first_paragraph(claim: Claim) -> str:
-    text = (claim.predicate.__doc__ or "").split("\n\n")[0]
-    return " ".join(text.split())
-
-
-def _rename(renaming: Mapping[int, int], kind: Any, value: Any) -> Any:
-    """Rename every ``ServerId`` in ``value``, whose declared type is ``kind``."""
-    rename = _renamer(kind)
-    return value if rename is None else rename(renaming, value)
-
-
-_RENAMERS: dict[Any, Callable[[Mapping[int, int], Any], Any] | None] = {}
-
-
-def _renamer(kind: Any) -> Callable[[Mapping[int, int], Any], Any] | None:
-    """How to rename a value of this type, or ``None`` if no server id can be in it."""
-    if kind not in _RENAMERS:
-        _RENAMERS[kind] = _make_renamer(kind)
-    return _RENAMERS[kind]
-
-
-def _make_renamer(kind: Any) -> Callable[[Mapping[int, int], Any], Any] | None:
-    if kind is ServerId:
-        return lambda renaming, value: renaming[value]
-    if kind is IndexOf:
-        return lambda renaming, value: IndexOf.of(
-            {ServerId(renaming[i]): n for i, n in value.items()}
-        )
-    if is_dataclass(kind):
-        hints = get_type_hints(kind, include_extras=True)
-        parts = [(f.name, _renamer(hints[f.name])) for f in fields(kind)]
-        affected = [(name, rename) for name, rename in parts if rename is not None]
-        if not affected:
-            return None
-        return lambda renaming, value: replace(
-            value, **{name: rename(renaming, getattr(value, name)) for name, rename in affected}
-        )
-    arguments = get_args(kind)
-    if get_origin(kind) in (UnionType, typing.Union):
-        some = [option for option in arguments if option is not type(None)]
-        if all(_renamer(option) is None for option in some):
-            return None
-        if len(some) == 1:
-            return lambda renaming, value: (
-                None if value is None else _rename(renaming, some[0], value)
-            )
-        return lambda renaming, value: _rename(renaming, type(value), value)
-    if get_origin(kind) is frozenset and ServerId in arguments:
-        return lambda renaming, value: frozenset(renaming[i] for i in value)
-    if get_origin(kind) is tuple and _renamer(arguments[0]) is not None:
-        return lambda renaming, value: tuple(_rename(renaming, arguments[0], v) for v in value)
-    return None

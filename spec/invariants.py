@@ -128,7 +128,9 @@ def could_vote_for(candidate: Server, voter: Server) -> bool:
     )
 
 
-Holders = Annotated[frozenset[ServerId], holds]
+DURABLY = "durably"
+"""Marks a relation that must still stand after a crash of the server."""
+Holders = Annotated[frozenset[ServerId], holds, DURABLY]
 PossibleVoters = Annotated[frozenset[ServerId], could_vote_for]
 
 

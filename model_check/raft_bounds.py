@@ -1,0 +1,73 @@
+"""How much of Raft is explored: bounds, each local to one process, and what each one hides."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from model_check.model import show
+from spec.invariants import Claim
+from spec.raft import PAPER, SERVER
+from spec.state import ServerId
+
+PROFILES = {"paper": PAPER, "server": SERVER}
+FEATURES = ("membership",)
+"""Events of the environment beyond Figure 2 that can be switched on."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bounds:
+    """How large a cluster, how high the terms and how long the logs that are explored."""
+
+    servers: int
+    terms: int
+    log_length: int
+
+    def sentences(self) -> tuple[str, ...]:
+        """Each bound, and what it hides."""
+        return (
+            f"servers {self.servers}: hides what only shows in other, above all larger, clusters",
+            f"terms 0 to {self.terms}: a server in term {self.terms} starts no election; hides "
+            "what needs more elections in a row",
+            f"log length {self.log_length}: a leader whose log is full takes no command and no "
+            "no-op, yet is elected and replicates; hides what needs longer logs",
+        )
+
+    def reach(self, claim: Claim, members: int, places: int) -> bool:
+        """Can a witness show in a cluster of ``members`` whose logs have so many ``places``?"""
+        needs = claim.needs
+        return needs is None or (
+            members + needs.membership >= needs.servers
+            and self.terms >= needs.terms
+            and places >= needs.log_length
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Membership:
+    """Which membership changes are asked for (§6), and how often."""
+
+    changes: int = 1
+    """Begun changes in one log, at most."""
+    targets: tuple[frozenset[ServerId], ...] | None = None
+    """What is asked for at any time; ``None``: to replace any one member by any other server."""
+
+    def targets_from(
+        self, members: frozenset[ServerId], servers: Sequence[int]
+    ) -> Sequence[frozenset[ServerId]]:
+        """What an administrator may ask for when ``members`` are the cluster."""
+        if self.targets is not None:
+            return self.targets
+        outside = [ServerId(i) for i in servers if i not in members]
+        return [members - {old} | {new} for old in sorted(members) for new in outside]
+
+    def sentence(self, first: Sequence[int]) -> str:
+        """What is asked for, and what that hides."""
+        what = "replace any one member by any other server"
+        if self.targets is not None:
+            what = " or ".join(f"make it {show(target)}" for target in self.targets)
+        return (
+            f"membership: the cluster begins as {show(frozenset(first))}, administrators ask to "
+            f"{what}, at most {self.changes} begun in one log, in which a place is kept for each "
+            "C_new; hides what needs other or more changes"
+        )

@@ -1,0 +1,136 @@
+"""The claims of ``spec.invariants`` as properties of the processes of a model.
+
+Claims speak of servers. A process of the model may be something else, or a server and more (its
+disk, for one): here stands what a claim sees of each. Where all processes are plain servers, the
+predicates are those of ``spec`` themselves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated, Any, get_args, get_origin, get_type_hints
+
+from model_check.model import AllWhere, AnyFact, AnyState, AnyStep, Property, Quantifier, Witness
+from spec.cluster import Fact
+from spec.events import Event
+from spec.invariants import DURABLY, PROPERTIES, WITNESSES, Claim
+from spec.state import Server
+
+Predicate = Callable[..., bool | None]
+
+
+def server_in(state: object) -> Server | None:
+    """What a process is as a server, if it is one."""
+    match state:
+        case Server():
+            return state
+        case _:
+            return None
+
+
+def durable_in(state: object) -> Server | None:
+    """The same with what would be left of its log after a crash now."""
+    return server_in(state)
+
+
+VIEWS: dict[type, Callable[[object], object]] = {Server: server_in}
+"""What a claim about values of a type sees of the state of a process; ``None``: no such value."""
+
+
+def properties(*, plain: bool) -> list[Property]:
+    """What must always hold; ``plain``: all processes are servers and nothing more."""
+    return [
+        Property(
+            name=claim.name,
+            over=quantifiers(claim, plain=plain),
+            predicate=predicate_of(claim, plain=plain),
+            title=claim.title,
+            sentence=_first_paragraph(claim),
+        )
+        for claim in PROPERTIES
+    ]
+
+
+def witnesses(expected: Callable[[Claim], bool | None], *, plain: bool) -> list[Witness]:
+    """What must happen somewhere; ``expected`` is ``None`` for what nobody asks for."""
+    return [
+        Witness(
+            name=claim.name,
+            over=quantifiers(claim, plain=plain),
+            predicate=predicate_of(claim, plain=plain),
+            title=claim.title,
+            sentence=_first_paragraph(claim),
+            expected=in_reach,
+        )
+        for claim in WITNESSES
+        if (in_reach := expected(claim)) is not None
+    ]
+
+
+def quantifiers(claim: Claim, *, plain: bool = True) -> tuple[Quantifier, ...]:
+    """What a claim's signature quantifies over."""
+    kinds = _kinds(claim)
+    if _speaks_of_steps(claim):
+        return (AnyStep(),)
+    found: list[Quantifier] = []
+    for kind in kinds:
+        if kind in VIEWS:
+            found.append(AnyState())
+        elif kind in get_args(Fact):
+            found.append(AnyFact(kind))
+        elif get_origin(kind) is Annotated:
+            relation, *how = kind.__metadata__
+            found.append(AllWhere(relation if plain else _seen(relation, DURABLY in how)))
+        else:
+            raise TypeError(f"{claim.name}: cannot quantify over {kind}")
+    return tuple(found)
+
+
+def predicate_of(claim: Claim, *, plain: bool) -> Predicate:
+    """A claim's predicate, which applies only to the processes of which it speaks."""
+    if plain:
+        return claim.predicate
+    if _speaks_of_steps(claim):
+        return _of_steps(claim.predicate, _kinds(claim)[0])
+    return _of_values(claim.predicate, [VIEWS.get(kind) for kind in _kinds(claim)])
+
+
+def _of_steps(predicate: Predicate, kind: type) -> Predicate:
+    """The predicate for steps of processes of one kind alone."""
+    return lambda *step: predicate(*step) if isinstance(step[0], kind) else None
+
+
+def _of_values(predicate: Predicate, views: list[Callable[[object], object] | None]) -> Predicate:
+    """The predicate for what can be seen so of the values; facts and sets are seen as they are."""
+
+    def apply(*values: object) -> bool | None:
+        seen = [v if view is None else view(v) for v, view in zip(values, views, strict=True)]
+        return None if None in seen else predicate(*seen)
+
+    return apply
+
+
+def _seen(relation: Callable[..., bool], durably: bool) -> Callable[[object, object], bool]:
+    """The relation of a fact or a process to those processes that are servers."""
+    view = durable_in if durably else server_in
+
+    def stands(first: object, state: object) -> bool:
+        server = view(state)
+        return server is not None and relation(server_in(first) or first, server)
+
+    return stands
+
+
+def _kinds(claim: Claim) -> list[Any]:
+    """The types of a claim's parameters."""
+    hints = get_type_hints(claim.predicate, include_extras=True)
+    return [kind for name, kind in hints.items() if name != "return"]
+
+
+def _speaks_of_steps(claim: Claim) -> bool:
+    return Event in _kinds(claim)
+
+
+def _first_paragraph(claim: Claim) -> str:
+    text = (claim.predicate.__doc__ or "").split("\n\n")[0]
+    return " ".join(text.split())

@@ -1,0 +1,186 @@
+"""Servers as processes of a model: the rules of ``spec``, offered the events within bounds.
+
+``Part`` is what a model must know of each kind of its processes.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Generic, TypeVar
+
+from model_check.model import Outcome
+from model_check.raft_bounds import PROFILES, Bounds, Membership
+from spec.cluster import Fact, facts, initial_server
+from spec.events import (
+    ChangeMembership,
+    ClientRequest,
+    Effects,
+    ElectionTimeout,
+    Event,
+    HeartbeatTimeout,
+    Receive,
+    Restart,
+    RetryTimeout,
+    Send,
+)
+from spec.log import configurations, last_index
+from spec.messages import Message
+from spec.raft import Options
+from spec.relevance import is_obsolete, is_past, representative
+from spec.state import Command, Leader, Log, Server, ServerId
+
+Step = Callable[[Options, Server, Event], tuple[Server, Effects]]
+S = TypeVar("S")
+
+
+class Part(ABC, Generic[S]):
+    """One kind of process; the methods mean what those of ``Model`` mean."""
+
+    @abstractmethod
+    def initial_state(self, process: int) -> S:
+        """The state in which a process begins."""
+
+    @abstractmethod
+    def actions(self, process: int, state: S) -> Sequence[Event]:
+        """What a process may do by itself."""
+
+    @abstractmethod
+    def act(self, process: int, state: S, action: Event) -> Outcome[S, Message, Fact]:
+        """A process takes one of its actions."""
+
+    @abstractmethod
+    def deliver(
+        self, process: int, state: S, source: int, message: Message
+    ) -> Outcome[S, Message, Fact]:
+        """A message arrives."""
+
+    @abstractmethod
+    def is_obsolete(self, process: int, state: S, source: int, message: Message) -> bool:
+        """Does the message matter no more?"""
+
+    @abstractmethod
+    def representative(self, process: int, state: S, source: int, message: Message) -> Message:
+        """One message for all that the process can no longer tell apart."""
+
+    @abstractmethod
+    def is_past(self, process: int, state: S, fact: Fact) -> bool:
+        """Can the process do nothing any more that clashes with the fact?"""
+
+    @abstractmethod
+    def within_bounds(self, state: S) -> bool:
+        """Has nothing but the actions offered led to this state?"""
+
+    @abstractmethod
+    def name_of(self, process: int) -> str:
+        """What the process is called in traces."""
+
+
+class Servers(Part[Server]):
+    """Servers that run ``rules``, the first of them as members of the cluster."""
+
+    def __init__(
+        self,
+        bounds: Bounds,
+        profile: str,
+        rules: Step,
+        membership: Membership | None,
+    ) -> None:
+        """All servers of ``bounds``; with ``membership`` the last one is no member at first."""
+        self.bounds = bounds
+        self.membership = membership
+        self.rules = rules
+        self.processes = tuple(range(1, bounds.servers + 1))
+        self.first_members = self.processes[:-1] if membership else self.processes
+        self.options = PROFILES[profile]
+        self._options_when_full = replace(self.options, no_op=False)
+        # A place is kept for each C_new, which a leader appends however full its log is.
+        self.places = bounds.log_length - (membership.changes if membership else 0)
+
+    def initial_state(self, process: int) -> Server:
+        """A server starts for the first time; one outside the cluster knows of none."""
+        ids = [ServerId(p) for p in self.first_members]
+        return initial_server(ServerId(process), ids if process in self.first_members else ())
+
+    def actions(self, process: int, state: Server) -> Sequence[Event]:
+        """Timeouts and crashes at any time; commands while the leader's log has room.
+
+        A command carries the term and index of its creation, so that a copy in a wrong place shows.
+        """
+        offered: list[Event] = [Restart(), HeartbeatTimeout(), RetryTimeout()]
+        match state.role:
+            case Leader(target=target):
+                if not self._is_full(state):
+                    made = f"{state.current_term}.{last_index(state.log) + 1}".encode()
+                    offered.append(ClientRequest(commands=(Command(data=made),)))
+                    if self.membership and target is None:
+                        offered += self._changes(self.membership, state)
+            case _:
+                if state.current_term < self.bounds.terms:
+                    offered.append(ElectionTimeout())
+        return offered
+
+    def _changes(self, membership: Membership, leader: Server) -> Sequence[Event]:
+        begun = sum(c.new is not None for c in configurations(leader.log))
+        if begun >= membership.changes or leader.configuration.new is not None:
+            return ()
+        members = leader.configuration.old
+        return [
+            ChangeMembership(members=target)
+            for target in membership.targets_from(members, self.processes)
+            if target != members
+        ]
+
+    def _is_full(self, server: Server) -> bool:
+        """Has the log no room for a command, a no-op or the beginning of a change?"""
+        asked = isinstance(server.role, Leader) and server.role.target is not None
+        return _bounded_length(server.log) + asked >= self.places
+
+    def act(self, process: int, state: Server, action: Event) -> Outcome[Server, Message, Fact]:
+        """An event of the server's own."""
+        # The bound refuses the no-op of a leader whose log is full, not its election.
+        options = self._options_when_full if self._is_full(state) else self.options
+        after, effects = self.rules(options, state, action)
+        return Outcome(
+            state=after,
+            sends=tuple((e.to, e.message) for e in effects if isinstance(e, Send)),
+            facts=facts(state, after, effects),
+            step=(state, action, after, effects),
+        )
+
+    def deliver(
+        self, process: int, state: Server, source: int, message: Message
+    ) -> Outcome[Server, Message, Fact]:
+        """A message arrives."""
+        return self.act(process, state, Receive(source=ServerId(source), message=message))
+
+    def is_obsolete(self, process: int, state: Server, source: int, message: Message) -> bool:
+        """As ``spec.relevance`` claims."""
+        return is_obsolete(state, ServerId(source), message)
+
+    def representative(self, process: int, state: Server, source: int, message: Message) -> Message:
+        """As ``spec.relevance`` claims."""
+        return representative(state, ServerId(source), message)
+
+    def is_past(self, process: int, state: Server, fact: Fact) -> bool:
+        """As ``spec.relevance`` claims."""
+        return is_past(state, fact)
+
+    def within_bounds(self, state: Server) -> bool:
+        """Only elections raise the term, only clients and elections lengthen the log."""
+        changes = self.membership.changes if self.membership else 0
+        return (
+            state.current_term <= self.bounds.terms
+            and _bounded_length(state.log) <= self.places
+            and len(configurations(state.log)) <= 2 * changes
+        )
+
+    def name_of(self, process: int) -> str:
+        """S1, S2, ... as in the paper's figures."""
+        return f"S{process}"
+
+
+def _bounded_length(log: Log) -> int:
+    """The length of a log without the entries for which places are kept."""
+    return last_index(log) - sum(c.new is None for c in configurations(log))
