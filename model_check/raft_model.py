@@ -201,7 +201,7 @@ class RaftModel(Model[State, Message, Event, Fact]):
                 return show(value)
 
     def _goes_without_saying(self, server: Server, field: str) -> bool:
-        """The configuration, as long as it is what it was at first."""
+        """The configuration, as long as it is what it was at first; nor that there is none."""
         return field == "first_configuration" or (
-            field == "configuration" and server.configuration == server.first_configuration
+            field in ("configuration", "configuration_index") and not server.configuration_index
         )

@@ -35,7 +35,7 @@ from spec.events import (
 from spec.messages import Message
 from spec.state import Command, Server
 
-PATCHED = ("spec.log", "spec.quorum", "spec.raft")
+PATCHED = ("spec.log", "spec.quorum", "spec.membership", "spec.raft")
 """The modules with rules, in the order of their imports."""
 
 
@@ -253,7 +253,7 @@ HALF_IS_A_MAJORITY = Patch(
 TWICE_COUNTED = Patch(
     before="candidate = Candidate(votes_granted=votes_granted | {voter})",
     after="""\
-uncounted = set(members(server.configuration)) - votes_granted
+uncounted = set(peers(server)) - votes_granted
             counted = voter if voter in uncounted else min(uncounted)
             candidate = Candidate(votes_granted=votes_granted | {counted})""",
 )
@@ -327,7 +327,7 @@ def standing(role: Follower | Candidate | Leader, votes: frozenset[ServerId]) ->
 )
 
 UNVOTED = "granted = server.voted_for in (None, request.candidate_id) and is_up_to_date("
-MISMATCH = "if term_at(server.log, request.prev_log_index) != request.prev_log_term:"
+MISMATCH = "if not agrees_at(server.log, request.prev_log_index, request.prev_log_term):"
 OLDER_TERM = "    if message.term < server.current_term:\n        return on_older"
 
 S1_ELECTED = (
@@ -850,6 +850,7 @@ if term_at(server.log, Index(server.commit_index + 1)) != server.current_term:""
         seen_in="Ongaro 2015, copycat #23, AxonServer #120, braft #182",
         patches=(
             Patch(
+                module="spec.membership",
                 before="if term_at(server.log, server.commit_index) != server.current_term:\n"
                 '        return "no entry of this term is committed yet"',
                 after="",
@@ -865,6 +866,7 @@ if term_at(server.log, Index(server.commit_index + 1)) != server.current_term:""
         seen_in="the mistake that §6 is about, D4",
         patches=(
             Patch(
+                module="spec.membership",
                 before="Configuration(old=configuration.old, new=target)",
                 after="Configuration(old=target)",
             ),
@@ -879,7 +881,8 @@ if term_at(server.log, Index(server.commit_index + 1)) != server.current_term:""
         seen_in="the mistake that D4.1 rules out",
         patches=(
             Patch(
-                before="if last_configuration_index(server.log) > server.commit_index:\n"
+                module="spec.membership",
+                before="if server.configuration_index > server.commit_index:\n"
                 '        return "the last change is not committed"',
                 after="",
             ),
@@ -934,7 +937,7 @@ if term_at(server.log, Index(server.commit_index + 1)) != server.current_term:""
         patches=(
             Patch(
                 before="granted = server.voted_for in (None, request.candidate_id) and is_up",
-                after="granted = server.server_id in members(server.first_configuration) and "
+                after="granted = server.server_id in server.first_configuration.old and "
                 "server.voted_for in (None, request.candidate_id) and is_up",
             ),
         ),
@@ -1169,7 +1172,7 @@ PersistEntries(
             Patch(
                 before="""\
     stored = PersistEntries(first_index=Index(last_index(server.log) + 1), entries=entries)
-    return with_log(server, append(server.log, entries)), (stored,)
+    return with_log(server, append(server.log, entries), stored.first_index), (stored,)
 """,
                 after="""\
     first_index = Index(server.commit_index + 1)
@@ -1338,8 +1341,8 @@ missing = tuple(
         seen_in="the rule of §6 on when a configuration is in force",
         patches=(
             Patch(
-                before="return with_log(server, splice(server.log, conflict, missing)), (",
-                after="return replace(server, log=splice(server.log, conflict, missing)), (",
+                before="return with_log(server, log, conflict), (stored,)",
+                after="return replace(server, log=log), (stored,)",
             ),
         ),
         verdict=Killed(
@@ -1352,11 +1355,10 @@ missing = tuple(
         seen_in="by analogy with B53",
         patches=(
             Patch(
-                before="""    if (
-        configuration.new is not None
-        and last_configuration_index(server.log) <= server.commit_index
-    ):""",
-                after="    if configuration.new is not None:",
+                module="spec.membership",
+                before="if configuration.new is not None and server.configuration_index <= server"
+                ".commit_index:",
+                after="if configuration.new is not None:",
             ),
         ),
         verdict=Killed(

@@ -49,14 +49,16 @@ def _make_renamer(kind: Any) -> Renamer | None:
         )
     arguments = get_args(kind)
     if get_origin(kind) in (UnionType, typing.Union):
-        some = [option for option in arguments if option is not type(None)]
-        if all(_renamer(option) is None for option in some):
+        if all(_renamer(option) is None for option in arguments):
             return None
-        if len(some) == 1:
-            return lambda renaming, value: (
-                None if value is None else rename(renaming, some[0], value)
-            )
-        return lambda renaming, value: rename(renaming, type(value), value)
+        # A process id is an int where it runs; a tuple's items have the type that is declared.
+        options = {
+            int if option in PROCESS_IDS else get_origin(option) or option: option
+            for option in arguments
+        }
+        return lambda renaming, value: rename(
+            renaming, options.get(type(value), type(value)), value
+        )
     renamed = _renamer(arguments[0]) if arguments else None
     if renamed is not None and get_origin(kind) is frozenset:
         return lambda renaming, value: frozenset(renamed(renaming, v) for v in value)

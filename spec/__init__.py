@@ -3,15 +3,17 @@
 Reading order, beside the extended Raft paper (Ongaro, Ousterhout: "In Search of an Understandable
 Consensus Algorithm"):
 
-1. ``state``       Figure 2 "State": what a server knows
-2. ``messages``    Figure 2: the RPCs
-3. ``events``      what happens to a server, what it asks for, and what must be durable when
-4. ``log``         the log algebra (§5.3, §5.4.1)
-5. ``quorum``      majorities (§5.2, §6)
-6. ``raft``        **the protocol**, ``step(options, server, event) -> (server, effects)``
-7. ``cluster``     the first cluster, and the facts of its history
-8. ``relevance``   which messages can still matter
-9. ``invariants``  the claims: Figure 3, and what it rests on
+1. ``entries``     long sequences that are cheap to append to; not about Raft
+2. ``state``       Figure 2 "State": what a server knows
+3. ``messages``    Figure 2: the RPCs
+4. ``events``      what happens to a server, what it asks for, and what must be durable when
+5. ``log``         the log algebra (§5.3, §5.4.1)
+6. ``quorum``      majorities (§5.2, §6)
+7. ``membership``  membership changes (§6)
+8. ``raft``        **the protocol**, ``step(options, server, event) -> (server, effects)``
+9. ``cluster``     the first cluster, and the facts of its history
+10. ``relevance``  which messages can still matter
+11. ``invariants`` the claims: Figure 3, and what it rests on
 
 Deviations from the paper, each with its reason:
 

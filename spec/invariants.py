@@ -37,14 +37,17 @@ from spec.events import (
 )
 from spec.log import (
     agreement,
+    agrees_at,
+    base_index,
+    base_term,
     configurations,
     entries_from,
     entry_at,
     first_conflict,
     is_up_to_date,
-    last_configuration_index,
     last_index,
     last_term,
+    latest_configuration,
     splice,
     term_at,
 )
@@ -116,8 +119,8 @@ def sometimes(*, title: str, paper: str, thesis: str, needs: Needs) -> Callable[
 
 
 def holds(commit: Committed, server: Server) -> bool:
-    """``server`` has the committed entry in its log, at its place."""
-    return entry_at(server.log, commit.index) == commit.entry
+    """``server`` has the committed entry in its log, at its place, or a snapshot that covers it."""
+    return _has(server.log, commit)
 
 
 def could_vote_for(candidate: Server, voter: Server) -> bool:
@@ -226,7 +229,7 @@ def leader_completeness(commit: Committed, election: Elected) -> bool | None:
     """
     if election.term <= commit.term:
         return None
-    return entry_at(election.log, commit.index) == commit.entry
+    return _has(election.log, commit)
 
 
 @always(title="State Machine Safety", paper="Fig. 3, §5.4.3", thesis="D Fig. 3.2; App. B Thm. 1")
@@ -276,9 +279,9 @@ def log_terms_ascend(server: Server) -> bool | None:
     Trap: it is what makes "last entry's term" a fair summary of a log (§5.4.1); a stale tail left
     behind a replaced entry shows here first. Non-vacuous: a log that is not empty.
     """
-    if not server.log.entries:
+    if not last_index(server.log):
         return None
-    terms = [*(entry.term for entry in server.log.entries), server.current_term]
+    terms = [base_term(server.log), *(e.term for e in server.log.entries), server.current_term]
     return terms == sorted(terms)
 
 
@@ -347,12 +350,15 @@ def latest_configuration_in_force(server: Server) -> bool | None:
     """A server always uses the latest configuration in its log, whether it is committed or not.
 
     Trap: when a conflict cuts the entry off, the configuration before it is in force again.
-    Non-vacuous: a log that carries a configuration.
+    Non-vacuous: a log that carries a configuration, or a server that uses another than its first.
     """
     carried = configurations(server.log)
     if not carried and server.configuration == server.first_configuration:
         return None
-    return server.configuration == (server.first_configuration, *carried)[-1]
+    at = entry_at(server.log, server.configuration_index)
+    return server.configuration == (_first_configuration(server), *carried)[-1] and (
+        server.configuration == at.payload if at else bool(not carried)
+    )
 
 
 @always(title="Changes go through joint consensus", paper="§6, Fig. 11", thesis="D4.3, Fig. 4.8")
@@ -366,8 +372,8 @@ def joint_consensus_between(server: Server) -> bool | None:
     carried = configurations(server.log)
     if not carried:
         return None
-    first = (server.first_configuration,) if members(server.first_configuration) else ()
-    pairs = itertools.pairwise((*first, *carried))
+    first = _first_configuration(server)
+    pairs = itertools.pairwise((*([first] if members(first) else []), *carried))
     return all(
         after.old == (before.old if before.new is None else before.new)
         and (before.new is None) != (after.new is None)
@@ -388,8 +394,7 @@ def one_change_at_a_time(
     appended = configurations(after.log)[len(configurations(before.log)) :]
     if not appended or not led(before, after):
         return None
-    last = last_configuration_index(after.log)
-    former = last_configuration_index(splice(after.log, last, ()))
+    _, former = latest_configuration(after.log, Index(after.configuration_index - 1))
     begins = any(configuration.new is not None for configuration in appended)
     return former <= after.commit_index and (
         not begins or term_at(after.log, after.commit_index) == after.current_term
@@ -405,7 +410,7 @@ def removed_leader_steps_down(server: Server) -> bool | None:
     """
     if not isinstance(server.role, Leader) or server.server_id in members(server.configuration):
         return None
-    return last_configuration_index(server.log) > server.commit_index
+    return server.configuration_index > server.commit_index
 
 
 # --- What they rest on: single steps ------------------------------------------------------------
@@ -568,7 +573,7 @@ def acknowledge_only_verified(
             end = request.prev_log_index + len(request.entries)
             return (
                 all(index <= end for index in acknowledged)
-                and term_at(after.log, request.prev_log_index) == request.prev_log_term
+                and agrees_at(after.log, request.prev_log_index, request.prev_log_term)
                 and first_conflict(after.log, request.prev_log_index, request.entries) is None
             )
         case _:
@@ -744,7 +749,7 @@ def leader_outside_steps_down(
 )
 def configuration_truncated(before: Server, event: Event, after: Server, effects: Effects) -> bool:
     """A conflict removes an entry with a configuration: the one before it is in force again."""
-    return len(configurations(after.log)) < len(configurations(before.log))
+    return after.configuration_index < before.configuration_index
 
 
 # --- Shared by the claims -----------------------------------------------------------------------
@@ -759,14 +764,26 @@ def _leads_on(before: Server, after: Server) -> bool:
     )
 
 
+def _has(log: Log, commit: Committed) -> bool:
+    """The log has the committed entry at its place, or a snapshot that covers it."""
+    if commit.index <= base_index(log):
+        return agrees_at(log, commit.index, commit.entry.term)
+    return entry_at(log, commit.index) == commit.entry
+
+
+def _first_configuration(server: Server) -> Configuration:
+    """The configuration before the first entry that the log still has."""
+    snapshot = server.log.snapshot
+    return server.first_configuration if snapshot is None else snapshot.configuration
+
+
 def _logs_match(a: Log, b: Log) -> bool | None:
     """Log Matching of two logs; ``None`` when they share no (index, term)."""
-    shared = [
-        index
-        for index, (x, y) in enumerate(zip(a.entries, b.entries, strict=False), start=1)
-        if x.term == y.term
-    ]
-    return agreement(a, b) >= shared[-1] if shared else None
+    start = max(base_index(a), base_index(b), 1)
+    end = min(last_index(a), last_index(b))
+    both = map(Index, range(end, start - 1, -1))
+    shared = next((index for index in both if term_at(a, index) == term_at(b, index)), None)
+    return None if shared is None else agreement(a, b) >= shared
 
 
 def _slice_matches(log: Log, request: AppendEntries) -> bool | None:
@@ -775,13 +792,14 @@ def _slice_matches(log: Log, request: AppendEntries) -> bool | None:
     shared = [
         offset
         for offset, term in enumerate(terms)
-        if request.prev_log_index + offset > 0
+        if request.prev_log_index + offset >= max(base_index(log), 1)
         and term_at(log, Index(request.prev_log_index + offset)) == term
     ]
     if not shared:
         return None
     upto = shared[-1]
-    return term_at(log, request.prev_log_index) == request.prev_log_term and all(
+    return agrees_at(log, request.prev_log_index, request.prev_log_term) and all(
         entry_at(log, Index(request.prev_log_index + offset)) == request.entries[offset - 1]
         for offset in range(1, upto + 1)
+        if request.prev_log_index + offset > base_index(log)
     )

@@ -37,16 +37,24 @@ from spec.events import (
     SteppedDown,
 )
 from spec.log import (
+    agrees_at,
     append,
-    configurations,
     entries_from,
     first_conflict,
     is_up_to_date,
-    last_configuration_index,
     last_index,
     last_term,
     splice,
     term_at,
+)
+from spec.membership import (
+    in_force,
+    is_outside,
+    next_configuration,
+    peers,
+    why_refused,
+    with_log,
+    with_target,
 )
 from spec.messages import (
     AppendEntries,
@@ -57,7 +65,7 @@ from spec.messages import (
     RequestVoteResponse,
     StaleTerm,
 )
-from spec.quorum import agreed_index, is_quorum, members
+from spec.quorum import agreed_index, is_quorum
 from spec.state import (
     Candidate,
     Configuration,
@@ -122,12 +130,14 @@ def recover(
 ) -> Server:
     """A server as it starts, for the first time or from its persistent state (§5.2, §5.5).
 
-    ``configuration`` is the one before the first entry of ``log``.
+    ``configuration`` is the one before the first entry that there ever was.
     """
+    latest, index = in_force(configuration, log)
     return Server(
         server_id=server_id,
         first_configuration=configuration,
-        configuration=in_force(configuration, log),
+        configuration=latest,
+        configuration_index=index,
         current_term=current_term,
         voted_for=voted_for,
         log=log,
@@ -224,7 +234,7 @@ def on_append_entries(server: Server, request: AppendEntries) -> tuple[Server, E
     server = replace(server, role=Follower())  # a candidate recognises the leader (§5.2)
     heard: Effects = (HeardFromLeader(leader_id=request.leader_id), ResetElectionTimer())
 
-    if term_at(server.log, request.prev_log_index) != request.prev_log_term:
+    if not agrees_at(server.log, request.prev_log_index, request.prev_log_term):
         mismatch = AppendEntriesMismatch(
             term=server.current_term, prev_log_index=request.prev_log_index
         )
@@ -247,9 +257,9 @@ def store_entries(server: Server, request: AppendEntries) -> tuple[Server, Effec
     if conflict is None:
         return server, ()
     missing = request.entries[conflict - request.prev_log_index - 1 :]
-    return with_log(server, splice(server.log, conflict, missing)), (
-        PersistEntries(first_index=conflict, entries=missing),
-    )
+    log = splice(server.log, conflict, missing)
+    stored = PersistEntries(first_index=conflict, entries=missing)
+    return with_log(server, log, conflict), (stored,)
 
 
 def commit_up_to(
@@ -401,7 +411,7 @@ def on_client_request(server: Server, request: ClientRequest) -> tuple[Server, E
 def append_entries(server: Server, entries: tuple[Entry, ...]) -> tuple[Server, Effects]:
     """A leader only ever appends to its own log (Leader Append-Only, §5.3)."""
     stored = PersistEntries(first_index=Index(last_index(server.log) + 1), entries=entries)
-    return with_log(server, append(server.log, entries)), (stored,)
+    return with_log(server, append(server.log, entries), stored.first_index), (stored,)
 
 
 def heartbeats(server: Server) -> Effects:
@@ -499,12 +509,11 @@ def advance(server: Server) -> tuple[Server, Effects]:
     """Commit what can be committed, and go on with a membership change (§5.3, §6)."""
     server, committed = advance_commit_index(server)
     appended: Effects = ()
-    server, stored = next_configuration(server)
-    while stored:  # the new configuration may have stored enough already
+    while configuration := next_configuration(server):
+        server, stored = append_configuration(server, configuration)
         appended += stored
-        server, more = advance_commit_index(server)
+        server, more = advance_commit_index(server)  # it may have stored enough already
         committed += more
-        server, stored = next_configuration(server)
     server, removed = step_down_if_removed(server)
     return server, (*appended, *committed, *removed)
 
@@ -527,102 +536,24 @@ def known_to_have(server: Server) -> Mapping[ServerId, Index]:
     return {**server.role.match_index, server.server_id: last_index(server.log)}
 
 
-def peers(server: Server) -> tuple[ServerId, ...]:
-    """All other servers of the configuration, and of the one asked for; ascending."""
-    target: frozenset[ServerId] | None = None
-    if isinstance(server.role, Leader):
-        target = server.role.target
-    others = {*members(server.configuration), *(target or ())} - {server.server_id}
-    return tuple(sorted(others))
-
-
 # --- Cluster membership changes (§6) ------------------------------------------------------------
 
 
-def in_force(first: Configuration, log: Log) -> Configuration:
-    """A server uses the latest configuration in its log, committed or not (§6)."""
-    return (first, *configurations(log))[-1]
-
-
-def with_log(server: Server, log: Log) -> Server:
-    """The server with another log: an entry that comes or goes may change the configuration."""
-    configuration = in_force(server.first_configuration, log)
-    return replace(server, log=log, configuration=configuration)
-
-
 def on_change_membership(server: Server, request: ChangeMembership) -> tuple[Server, Effects]:
-    """A leader lets the new servers catch up first, as non-voting members (§6).
-
-    One change at a time, and none before an entry of the leader's own term is committed.
-    """
-    match server.role:
-        case Leader() as role:
-            reason = why_not_now(server, role)
-        case Follower() | Candidate():
-            reason = "this server is not the leader"
-        case _:
-            assert_never(server.role)
-    if not request.members:
-        reason = "a cluster has at least one member"
-    if request.members == server.configuration.old:
-        reason = "these are the members"
-    if reason or not isinstance(server.role, Leader):
+    """A leader lets the new servers catch up first, as non-voting members (§6)."""
+    reason = why_refused(server, request.members)
+    if reason:
         return server, (MembershipChangeRefused(reason=reason),)
-    new = request.members - server.configuration.old - {server.server_id}
-    role = replace(
-        server.role,
-        next_index=server.role.next_index.extend(new, Index(last_index(server.log) + 1)),
-        match_index=server.role.match_index.extend(new, Index(0)),
-        target=request.members,
-    )
-    server, begun = advance(replace(server, role=role))
+    server, begun = advance(with_target(server, request.members))
     asked = replicate(server) if begun else heartbeats(server)
     return server, (*begun, MembershipChangeAccepted(), *asked)
 
 
-def why_not_now(server: Server, leader: Leader) -> str:
-    """Why a leader may not begin a membership change now, or nothing (§6, D4.1)."""
-    if leader.target is not None or server.configuration.new is not None:
-        return "a change is under way"
-    if last_configuration_index(server.log) > server.commit_index:
-        return "the last change is not committed"
-    if term_at(server.log, server.commit_index) != server.current_term:
-        return "no entry of this term is committed yet"
-    return ""
-
-
-def next_configuration(server: Server) -> tuple[Server, Effects]:
-    """Append C_old,new when the new servers have caught up; C_new when that is committed (§6)."""
-    assert isinstance(server.role, Leader), "only a leader changes the configuration"
-    configuration, target = server.configuration, server.role.target
-    if (
-        configuration.new is not None
-        and last_configuration_index(server.log) <= server.commit_index
-    ):
-        return append_configuration(server, Configuration(old=configuration.new))
-    if target is None or not have_caught_up(server, target - configuration.old):
-        return server, ()
-    server = replace(server, role=replace(server.role, target=None))
-    return append_configuration(server, Configuration(old=configuration.old, new=target))
-
-
-def have_caught_up(server: Server, new: frozenset[ServerId]) -> bool:
-    """Have these servers stored all that is committed, so that they delay nothing (§6)?"""
-    known = known_to_have(server)
-    return all(known[i] >= server.commit_index for i in new)
-
-
 def append_configuration(server: Server, configuration: Configuration) -> tuple[Server, Effects]:
     """A leader appends a configuration, and counts by it from now on (§6)."""
+    assert isinstance(server.role, Leader), "only a leader changes the configuration"
+    server = replace(server, role=replace(server.role, target=None))
     return append_entries(server, (Entry(term=server.current_term, payload=configuration),))
-
-
-def is_outside(server: Server) -> bool:
-    """Is the server not in the latest configuration, and does it know that to be committed (§6)?"""
-    return (
-        server.server_id not in members(server.configuration)
-        and last_configuration_index(server.log) <= server.commit_index
-    )
 
 
 def step_down_if_removed(server: Server) -> tuple[Server, Effects]:

@@ -11,6 +11,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import NewType
 
+from spec.entries import Entries
+
 ServerId = NewType("ServerId", int)
 Term = NewType("Term", int)
 Index = NewType("Index", int)
@@ -51,13 +53,27 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Snapshot:
+    """What replaces all entries up to ``last_included_index``, which are committed (§7)."""
+
+    last_included_index: Index
+    last_included_term: Term
+    configuration: Configuration
+    """The latest configuration as of ``last_included_index``."""
+    data: bytes
+    """The state machine's state, or where to find it: Raft never looks into it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Log:
     """A replicated log. Rules read and build it only through the algebra of ``spec.log``.
 
-    ``entries[0]`` is the entry at index 1.
+    ``entries[0]`` is the entry at index 1, or the first one after the snapshot.
     """
 
-    entries: tuple[Entry, ...] = ()
+    snapshot: Snapshot | None = None
+    entries: tuple[Entry, ...] | Entries[Entry] = ()
+    """A tuple, or ``Entries`` where logs are long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,9 +152,11 @@ class Server:
 
     server_id: ServerId
     first_configuration: Configuration
-    """The configuration before the first entry of the log."""
+    """The configuration before the first entry that there ever was."""
     configuration: Configuration
     """The configuration in force: the latest one in the log, committed or not (§6)."""
+    configuration_index: Index
+    """Index of the entry that carries it, or up to where the log's snapshot goes."""
 
     # Persistent state on all servers: on stable storage before any message that depends on it.
     current_term: Term

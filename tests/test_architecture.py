@@ -16,11 +16,13 @@ ROOT = Path(__file__).parent.parent
 PACKAGES = ("spec", "model_check", "impl")
 OTHERS = ("examples", "benchmarks", "tests")
 READING_ORDER = (
+    "entries",
     "state",
     "messages",
     "events",
     "log",
     "quorum",
+    "membership",
     "raft",
     "cluster",
     "relevance",

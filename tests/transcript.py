@@ -18,6 +18,7 @@ A blank line ends a block; ``#`` begins a comment.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import assert_never
 
 from spec import messages
@@ -149,7 +150,7 @@ def shown(server: Server) -> str:
     return line.rstrip()
 
 
-def shown_log(entries: tuple[Entry, ...]) -> str:
+def shown_log(entries: Iterable[Entry]) -> str:
     """``1x 2y``: an entry of term 1 with command x, then one of term 2 with command y."""
     return " ".join(f"{e.term}{shown_payload(e.payload)}" for e in entries)
 
