@@ -13,7 +13,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from spec.messages import Message
-from spec.state import Command, Configuration, Entry, Index, ServerId, Term
+from spec.state import Command, Configuration, Entry, Index, ServerId, Snapshot, Term
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,6 +83,13 @@ class PersistEntries:
 
     first_index: Index
     entries: tuple[Entry, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PersistSnapshot:
+    """Write ``snapshot``, and drop the stored entries that it covers; later ones stay (§7)."""
+
+    snapshot: Snapshot
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -158,7 +165,7 @@ class SteppedDown:
     """The leader has committed a configuration without itself and leads no more (§6)."""
 
 
-Persist = PersistTermAndVote | PersistEntries
+Persist = PersistTermAndVote | PersistEntries | PersistSnapshot
 Effect = (
     PersistTermAndVote
     | PersistEntries
