@@ -520,7 +520,8 @@ def _raft_model(options: argparse.Namespace) -> RaftModel:
 
 
 def _membership(options: argparse.Namespace, servers: int) -> Membership | None:
-    if "membership" not in options.features:
+    learners = "learners" in options.features
+    if not learners and "membership" not in options.features:
         for name in ("config_changes", "targets"):
             if getattr(options, name) is not None:
                 raise UsageError(f"--{name.replace('_', '-')} needs --with membership")
@@ -530,7 +531,9 @@ def _membership(options: argparse.Namespace, servers: int) -> Membership | None:
     for target in options.targets or ():
         if not target or not all(1 <= i <= servers for i in target):
             raise UsageError(f"--targets: servers are numbered 1 to {servers}")
-    return Membership(changes=options.config_changes or 1, targets=options.targets)
+    return Membership(
+        changes=options.config_changes or 1, targets=options.targets, learners=learners
+    )
 
 
 def _refinement() -> tuple[Property, ...]:

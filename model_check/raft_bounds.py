@@ -11,7 +11,7 @@ from spec.raft import PAPER, SERVER
 from spec.state import ServerId
 
 PROFILES = {"paper": PAPER, "server": SERVER}
-FEATURES = ("membership",)
+FEATURES = ("membership", "learners")
 """Events of the environment beyond Figure 2 that can be switched on."""
 
 
@@ -51,6 +51,8 @@ class Membership:
     """Begun changes in one log, at most."""
     targets: tuple[frozenset[ServerId], ...] | None = None
     """What is asked for at any time; ``None``: to replace any one member by any other server."""
+    learners: bool = False
+    """Is a leader asked, once, to replicate to any one server outside, without a change?"""
 
     def targets_from(
         self, members: frozenset[ServerId], servers: Sequence[int]
@@ -70,4 +72,6 @@ class Membership:
             f"membership: the cluster begins as {show(frozenset(first))}, administrators ask to "
             f"{what}, at most {self.changes} begun in one log, in which a place is kept for each "
             "C_new; hides what needs other or more changes"
+            + self.learners
+            * "; a leader may be asked, once, to bring one server outside up to date"
         )

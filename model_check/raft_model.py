@@ -19,7 +19,7 @@ from model_check.raft_bounds import FEATURES, PROFILES, Bounds, Membership
 from model_check.raft_renaming import rename
 from model_check.raft_servers import Part, Servers, Step
 from spec.cluster import Fact
-from spec.events import ChangeMembership, Event, Receive, Restart
+from spec.events import ChangeLearners, ChangeMembership, Event, Receive, Restart
 from spec.invariants import Claim
 from spec.messages import Message
 from spec.raft import step
@@ -152,7 +152,11 @@ class RaftModel(Model[State, Message, Event, Fact]):
 
     def kinds(self) -> Sequence[str]:
         """Every event and every message."""
-        without = {Receive} if self.membership else {Receive, ChangeMembership}
+        without: set[type] = {Receive}
+        if self.membership is None:
+            without.add(ChangeMembership)
+        if self.membership is None or not self.membership.learners:
+            without.add(ChangeLearners)
         events = [e.__name__ for e in get_args(Event) if e not in without]
         return [*events, *(f"Receive {m.__name__}" for m in get_args(Message))]
 

@@ -14,6 +14,7 @@ from model_check.model import Outcome
 from model_check.raft_bounds import PROFILES, Bounds, Membership
 from spec.cluster import Fact, facts, initial_server
 from spec.events import (
+    ChangeLearners,
     ChangeMembership,
     ClientRequest,
     Effects,
@@ -27,6 +28,7 @@ from spec.events import (
 )
 from spec.log import configurations, last_index
 from spec.messages import Message
+from spec.quorum import members
 from spec.raft import Options
 from spec.relevance import is_obsolete, is_past, representative
 from spec.state import Command, Leader, Log, Server, ServerId
@@ -110,7 +112,9 @@ class Servers(Part[Server]):
         """
         offered: list[Event] = [Restart(), HeartbeatTimeout(), RetryTimeout()]
         match state.role:
-            case Leader(target=target):
+            case Leader(target=target, learners=learners):
+                if self.membership and self.membership.learners and not learners:
+                    offered += self._learners(state)
                 if not self._is_full(state):
                     made = f"{state.current_term}.{last_index(state.log) + 1}".encode()
                     offered.append(ClientRequest(commands=(Command(data=made),)))
@@ -131,6 +135,10 @@ class Servers(Part[Server]):
             for target in membership.targets_from(members, self.processes)
             if target != members
         ]
+
+    def _learners(self, leader: Server) -> Sequence[Event]:
+        outside = set(self.processes) - set(members(leader.configuration))
+        return [ChangeLearners(learners=frozenset({ServerId(i)})) for i in sorted(outside)]
 
     def _is_full(self, server: Server) -> bool:
         """Has the log no room for a command, a no-op or the beginning of a change?"""

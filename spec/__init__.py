@@ -31,10 +31,10 @@ Deviations from the paper, each with its reason:
 * Membership (§6): joint consensus as in the paper. New servers catch up as non-voting members
   before C_old,new is appended, until they have stored what is committed (the dissertation counts
   rounds); who is catching up is known to the leader alone, so that a new leader must be asked
-  again. A leader begins no change before an entry of its own term is committed (the
-  dissertation's rule for single-server changes, kept for all). A server that knows itself to be in
-  no cluster starts no election; that servers which hear a leader disregard RequestVote is not
-  here yet.
+  again. ``ChangeLearners`` brings servers up to date without beginning a change. A leader begins
+  no change before an entry of its own term is committed (the dissertation's rule for single-server
+  changes, kept for all). A server that knows itself to be in no cluster starts no election; that
+  servers which hear a leader disregard RequestVote is not here yet.
 * Snapshots (§7) are not here yet; every look at the log goes through ``log``, so that it may one
   day begin after one.
 """

@@ -54,6 +54,16 @@ class ChangeMembership:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ChangeLearners:
+    """An administrator asks this server to replicate to ``learners`` too, without a vote (§6).
+
+    Only a leader knows its learners: the next one must be asked again.
+    """
+
+    learners: frozenset[ServerId]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Restart:
     """The server crashed and starts again from what it had persisted (§5.5)."""
 
@@ -65,6 +75,7 @@ Event = (
     | RetryTimeout
     | ClientRequest
     | ChangeMembership
+    | ChangeLearners
     | Restart
 )
 

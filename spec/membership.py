@@ -45,12 +45,11 @@ def is_outside(server: Server) -> bool:
 
 
 def peers(server: Server) -> tuple[ServerId, ...]:
-    """All other servers of the configuration, and of the one asked for; ascending."""
-    target: frozenset[ServerId] | None = None
+    """All other servers of the configuration, of the one asked for, and learners; ascending."""
+    others = set(members(server.configuration))
     if isinstance(server.role, Leader):
-        target = server.role.target
-    others = {*members(server.configuration), *(target or ())} - {server.server_id}
-    return tuple(sorted(others))
+        others |= server.role.learners | (server.role.target or frozenset())
+    return tuple(sorted(others - {server.server_id}))
 
 
 def why_refused(server: Server, wanted: frozenset[ServerId]) -> str:
@@ -76,12 +75,23 @@ def why_refused(server: Server, wanted: frozenset[ServerId]) -> str:
 def with_target(server: Server, target: frozenset[ServerId]) -> Server:
     """The leader lets the new servers catch up first, as non-voting members (§6)."""
     assert isinstance(server.role, Leader), "only a leader changes the membership"
-    new = target - server.configuration.old - {server.server_id}
+    new = target - server.configuration.old
+    return replicating_to(server, replace(server.role, target=target), new)
+
+
+def with_learners(server: Server, learners: frozenset[ServerId]) -> Server:
+    """The leader replicates to these servers, beside the members, and no others (§6)."""
+    assert isinstance(server.role, Leader), "only a leader replicates"
+    return replicating_to(server, replace(server.role, learners=learners), learners)
+
+
+def replicating_to(server: Server, leader: Leader, others: frozenset[ServerId]) -> Server:
+    """The leader knows nothing yet of the logs of these servers, if they are new to it (§5.3)."""
+    new = others - {server.server_id}
     role = replace(
-        server.role,
-        next_index=server.role.next_index.extend(new, Index(last_index(server.log) + 1)),
-        match_index=server.role.match_index.extend(new, Index(0)),
-        target=target,
+        leader,
+        next_index=leader.next_index.extend(new, Index(last_index(server.log) + 1)),
+        match_index=leader.match_index.extend(new, Index(0)),
     )
     return replace(server, role=role)
 

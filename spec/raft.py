@@ -15,6 +15,7 @@ from typing import assert_never
 
 from spec.events import (
     BecameLeader,
+    ChangeLearners,
     ChangeMembership,
     ClientRequest,
     ClientRequestAccepted,
@@ -53,6 +54,7 @@ from spec.membership import (
     next_configuration,
     peers,
     why_refused,
+    with_learners,
     with_log,
     with_target,
 )
@@ -111,6 +113,8 @@ def step(options: Options, server: Server, event: Event) -> tuple[Server, Effect
             return on_client_request(server, event)
         case ChangeMembership():
             return on_change_membership(server, event)
+        case ChangeLearners():
+            return on_change_learners(server, event)
         case Restart():
             return restart(server), (ResetElectionTimer(),)
         case _:
@@ -547,6 +551,18 @@ def on_change_membership(server: Server, request: ChangeMembership) -> tuple[Ser
     server, begun = advance(with_target(server, request.members))
     asked = replicate(server) if begun else heartbeats(server)
     return server, (*begun, MembershipChangeAccepted(), *asked)
+
+
+def on_change_learners(server: Server, request: ChangeLearners) -> tuple[Server, Effects]:
+    """A leader may bring servers up to date long before they become members (§6)."""
+    match server.role:
+        case Leader():
+            server = with_learners(server, request.learners)
+            return server, (MembershipChangeAccepted(), *heartbeats(server))
+        case Follower() | Candidate():
+            return server, (MembershipChangeRefused(reason="this server is not the leader"),)
+        case _:
+            assert_never(server.role)
 
 
 def append_configuration(server: Server, configuration: Configuration) -> tuple[Server, Effects]:

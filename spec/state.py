@@ -141,6 +141,8 @@ class Leader:
     match_index: IndexOf
     target: frozenset[ServerId] | None = None
     """The members that were asked for, while those of them that are new catch up (§6)."""
+    learners: frozenset[ServerId] = frozenset()
+    """Servers that get the log without being members, for as long as this server leads (§6)."""
 
 
 Role = Follower | Candidate | Leader

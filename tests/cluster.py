@@ -16,6 +16,7 @@ from typing import Annotated, Any, Self, get_origin, get_type_hints
 
 from spec.cluster import Committed, Elected, Fact, facts, initial_server
 from spec.events import (
+    ChangeLearners,
     ChangeMembership,
     ClientRequest,
     CommittedUpTo,
@@ -220,6 +221,10 @@ class Cluster:
     def change(self, server_id: ServerId, *members: ServerId) -> Effects:
         """An administrator asks for another membership."""
         return self.happen(server_id, ChangeMembership(members=frozenset(members)))
+
+    def learn(self, server_id: ServerId, *learners: ServerId) -> Effects:
+        """An administrator asks a server to bring others up to date."""
+        return self.happen(server_id, ChangeLearners(learners=frozenset(learners)))
 
     def restart(self, server_id: ServerId) -> Effects:
         """A server crashes and starts again."""

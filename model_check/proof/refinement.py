@@ -29,6 +29,7 @@ from model_check.proof import actions as act
 from model_check.proof.actions import Action
 from model_check.proof.state import State
 from spec.events import (
+    ChangeLearners,
     ChangeMembership,
     ClientRequest,
     Effects,
@@ -195,7 +196,9 @@ def witness(
                 yield act.start_election, (n, after.current_term)
         case Restart():
             yield act.restart, (n, after.commit_index)
-        case HeartbeatTimeout() | RetryTimeout() | ClientRequest() | ChangeMembership():
+        case HeartbeatTimeout() | RetryTimeout() | ClientRequest():
+            pass
+        case ChangeMembership() | ChangeLearners():
             pass
         case _:
             assert_never(event)

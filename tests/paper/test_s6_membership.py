@@ -196,3 +196,36 @@ def test_a_restart_finds_the_configuration_in_the_log() -> None:
     joint(cluster)
     cluster.happen(S1, Restart())
     assert cluster.servers[S1].configuration == JOINT
+
+
+def test_a_learner_gets_the_log_and_counts_for_nothing() -> None:
+    """New servers are non-voting: replicated to, but not considered for majorities. Source: §6"""
+    cluster = ready(outside=1)
+    assert MembershipChangeAccepted() in cluster.learn(S1, S4)
+    cluster.exchange(S1, S4)
+    assert cluster.servers[S4].log == cluster.servers[S1].log
+    assert cluster.servers[S1].configuration == OLD
+    cluster.request(S1, "y")
+    cluster.exchange(S1, S4)
+    assert cluster.servers[S4].log == cluster.servers[S1].log
+    assert cluster.servers[S1].commit_index == 1  # S1 and a learner are no majority of three
+    assert cluster.time_out(S4) == ()  # nor does a learner stand for election
+
+
+def test_a_learner_that_has_caught_up_becomes_a_member_at_once() -> None:
+    """Once it has caught up with the rest, the reconfiguration can proceed. Source: §6"""
+    cluster = ready(outside=1)
+    cluster.learn(S1, S4)
+    cluster.exchange(S1, S4)
+    cluster.change(S1, S1, S2, S4)
+    assert cluster.servers[S1].configuration == configuration(S1, S2, S3, new=(S1, S2, S4))
+
+
+def test_only_a_leader_has_learners_and_only_while_it_leads() -> None:
+    """A follower refuses; the next leader must be asked again. Source: §6"""
+    cluster = ready(outside=1)
+    reason = "this server is not the leader"
+    assert cluster.learn(S2, S4) == (MembershipChangeRefused(reason=reason),)
+    cluster.learn(S1, S4)
+    cluster.elect(S2, S3)
+    assert not any(isinstance(e, Send) and e.to == S4 for e in cluster.heartbeat(S2))
