@@ -44,6 +44,7 @@ from impl.wire import (
     PeerMessage,
     SnapshotPiece,
 )
+from spec.disk import durable_up_to
 from spec.events import (
     BecameLeader,
     ChangeMembership,
@@ -51,6 +52,7 @@ from spec.events import (
     ClientRequestAccepted,
     ClientRequestRefused,
     CommittedUpTo,
+    DurableUpTo,
     Effect,
     Effects,
     ElectionTimeout,
@@ -342,11 +344,13 @@ class Node:
     def _write(self) -> None:
         batch, self._unwritten = self._unwritten, []
         self._writing = True
-        self._disk.write(batch, lambda: self._on_durable(len(batch)))
+        written = durable_up_to(self.server.log)
+        self._disk.write(batch, lambda: self._on_durable(len(batch), written))
 
-    def _on_durable(self, count: int) -> None:
+    def _on_durable(self, count: int, written: DurableUpTo) -> None:
         self._writing = False
         self._durable += count
+        self.handle(written)
         held = self._held
         while held and held[0][0] <= self._durable:
             self._release(held.popleft()[1])

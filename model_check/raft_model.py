@@ -19,8 +19,16 @@ from model_check.raft_bounds import FEATURES, PROFILES, Bounds, Membership
 from model_check.raft_renaming import rename
 from model_check.raft_servers import Part, Servers, Step
 from spec.cluster import Fact
-from spec.events import ChangeLearners, ChangeMembership, Event, Receive, Restart
+from spec.events import (
+    ChangeLearners,
+    ChangeMembership,
+    DurableUpTo,
+    Event,
+    Receive,
+    Restart,
+)
 from spec.invariants import Claim
+from spec.log import last_index
 from spec.messages import Message
 from spec.raft import step
 from spec.state import Command, Configuration, Entry, IndexOf, Leader, Log, NoOp, Server, ServerId
@@ -152,7 +160,7 @@ class RaftModel(Model[State, Message, Event, Fact]):
 
     def kinds(self) -> Sequence[str]:
         """Every event and every message."""
-        without: set[type] = {Receive}
+        without: set[type] = {Receive, DurableUpTo}
         if self.membership is None:
             without.add(ChangeMembership)
         if self.membership is None or not self.membership.learners:
@@ -205,7 +213,13 @@ class RaftModel(Model[State, Message, Event, Fact]):
                 return show(value)
 
     def _goes_without_saying(self, server: Server, field: str) -> bool:
-        """The configuration, as long as it is what it was at first; nor that there is none."""
-        return field == "first_configuration" or (
-            field in ("configuration", "configuration_index") and not server.configuration_index
-        )
+        """What is as it was at first, or as it always is without writing in parallel."""
+        match field:
+            case "first_configuration":
+                return True
+            case "configuration" | "configuration_index":
+                return not server.configuration_index
+            case "durable_index":
+                return server.durable_index == last_index(server.log)
+            case _:
+                return False

@@ -261,9 +261,9 @@ uncounted = set(peers(server)) - votes_granted
 
 MATCH_INDEX_SURVIVES = (
     Patch(
-        before="PAPER = Options(no_op=False)\n",
+        before="PAPER = Options(no_op=False, parallel_write=False)\n",
         after='''\
-PAPER = Options(no_op=False)
+PAPER = Options(no_op=False, parallel_write=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -642,7 +642,7 @@ missing = request.entries[conflict - request.prev_log_index - 1 :]
         patches=(
             Patch(
                 before="""\
-            server, advanced = advance(server)
+            server, advanced = advance(options, server)
             return server, (*stored, *advanced, accepted, *replicate(server))
 """,
                 after="""\
@@ -651,7 +651,7 @@ missing = request.entries[conflict - request.prev_log_index - 1 :]
                 next_index=IndexOf.of(dict.fromkeys(peers(server), Index(end + 1))),
                 match_index=IndexOf.of(dict.fromkeys(peers(server), end)),
             )
-            server, advanced = advance(replace(server, role=role))
+            server, advanced = advance(options, replace(server, role=role))
             return server, (*stored, *advanced, accepted, *sent)
 """,
             ),
@@ -1172,12 +1172,12 @@ PersistEntries(
             Patch(
                 before="""\
     stored = PersistEntries(first_index=Index(last_index(server.log) + 1), entries=entries)
-    return with_log(server, append(server.log, entries), stored.first_index), (stored,)
+    server = with_log(server, append(server.log, entries), stored.first_index)
 """,
                 after="""\
     first_index = Index(server.commit_index + 1)
     stored = PersistEntries(first_index=first_index, entries=entries)
-    return replace(server, log=splice(server.log, first_index, entries)), (stored,)
+    server = replace(server, log=splice(server.log, first_index, entries))
 """,
             ),
         ),
@@ -1278,7 +1278,7 @@ missing = tuple(
         seen_in="by analogy with B04",
         patches=(
             Patch(
-                before="{**server.role.match_index, server.server_id: last_index(server.log)}",
+                before="{**server.role.match_index, server.server_id: server.durable_index}",
                 after="{**server.role.match_index, server.server_id: Index(0)}",
             ),
         ),
@@ -1341,8 +1341,8 @@ missing = tuple(
         seen_in="the rule of §6 on when a configuration is in force",
         patches=(
             Patch(
-                before="return with_log(server, log, conflict), (stored,)",
-                after="return replace(server, log=log), (stored,)",
+                before="server = with_log(server, log, conflict)",
+                after="server = replace(server, log=log)",
             ),
         ),
         verdict=Killed(

@@ -13,6 +13,7 @@ from typing import Generic, TypeVar
 from model_check.model import Outcome
 from model_check.raft_bounds import PROFILES, Bounds, Membership
 from spec.cluster import Fact, facts, initial_server
+from spec.disk import durable_up_to, is_about_the_log
 from spec.events import (
     ChangeLearners,
     ChangeMembership,
@@ -150,6 +151,9 @@ class Servers(Part[Server]):
         # The bound refuses the no-op of a leader whose log is full, not its election.
         options = self._options_when_full if self._is_full(state) else self.options
         after, effects = self.rules(options, state, action)
+        if is_about_the_log(effects):  # every write is durable at once
+            after, counted = self.rules(options, after, durable_up_to(after.log))
+            effects += counted
         return Outcome(
             state=after,
             sends=tuple((e.to, e.message) for e in effects if isinstance(e, Send)),

@@ -12,8 +12,9 @@ Consensus Algorithm"):
 7. ``membership``  membership changes (§6)
 8. ``raft``        **the protocol**, ``step(options, server, event) -> (server, effects)``
 9. ``cluster``     the first cluster, and the facts of its history
-10. ``relevance``  which messages can still matter
-11. ``invariants`` the claims: Figure 3, and what it rests on
+10. ``disk``       what is durable, what is being written, and what waits for it
+11. ``relevance``  which messages can still matter
+12. ``invariants`` the claims: Figure 3, and what it rests on
 
 Deviations from the paper, each with its reason:
 
@@ -27,6 +28,10 @@ Deviations from the paper, each with its reason:
 * A step applies the newer term of a message and then the rule for the message at once.
 * Retrying RPCs that are not answered (§5.1) is an event of its own, ``RetryTimeout``.
 * The blank entry at the start of a term (§8) is an option; Figure 2 does not have it.
+* Writing in parallel (D10.2.1) is an option. The server then knows how far its own log is durable
+  (``durable_index``), which the figures do not have, because a leader counts itself up to there
+  only. Nothing but a leader's AppendEntries may be sent early; what is committed may be applied
+  before it is durable here, since a quorum has stored it.
 * Client sessions and read-only queries (§8) are not here yet.
 * Membership (§6): joint consensus as in the paper. New servers catch up as non-voting members
   before C_old,new is appended, until they have stored what is committed (the dissertation counts

@@ -6,6 +6,14 @@ step or in a former one, is on stable storage ("Updated on stable storage before
 RPCs", Figure 2). It may gather many steps into one durable write; it may not send first. Within
 one step all ``Persist...`` effects come before the first effect that depends on them. A crash
 loses everything but what was persisted; ``Restart`` is the step that follows it.
+
+With the option ``parallel_write`` (D10.2.1) a leader need not wait for its own entries: its
+AppendEntries, and ``CommittedUpTo``, wait only for the term and the vote. Everything else that is
+sent or answered still waits for every earlier ``Persist...``, a follower's acknowledgement above
+all. Writes become durable in their order, and when one with entries has, the driver says so to the
+server (``DurableUpTo``) before it gives it any other event: until then the leader does not count
+itself. A crash loses the writes that are not durable, and leaves those before them. ``spec.disk``
+says all of this as functions.
 """
 
 from __future__ import annotations
@@ -64,6 +72,18 @@ class ChangeLearners:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DurableUpTo:
+    """A write became durable whose last entry is at ``index``, of ``term`` (D10.2.1).
+
+    All that was persisted before it is durable too. Only told with the option ``parallel_write``;
+    it may come late, when that entry has been replaced already.
+    """
+
+    term: Term
+    index: Index
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Restart:
     """The server crashed and starts again from what it had persisted (§5.5)."""
 
@@ -76,6 +96,7 @@ Event = (
     | ClientRequest
     | ChangeMembership
     | ChangeLearners
+    | DurableUpTo
     | Restart
 )
 

@@ -21,6 +21,7 @@ from spec.events import (
     ClientRequestAccepted,
     ClientRequestRefused,
     CommittedUpTo,
+    DurableUpTo,
     Effects,
     ElectionTimeout,
     Event,
@@ -90,11 +91,14 @@ class Options:
 
     no_op: bool
     """A new leader appends a blank entry at the start of its term (§8)."""
+    parallel_write: bool
+    """A leader sends its entries while it writes them, and counts itself once they are durable
+    (D10.2.1)."""
 
 
-PAPER = Options(no_op=False)
+PAPER = Options(no_op=False, parallel_write=False)
 """Figure 2, nothing more."""
-SERVER = Options(no_op=True)
+SERVER = Options(no_op=True, parallel_write=True)
 """Exactly what the server runs with by default."""
 
 
@@ -110,11 +114,13 @@ def step(options: Options, server: Server, event: Event) -> tuple[Server, Effect
         case RetryTimeout():
             return on_retry_timeout(server)
         case ClientRequest():
-            return on_client_request(server, event)
+            return on_client_request(options, server, event)
         case ChangeMembership():
-            return on_change_membership(server, event)
+            return on_change_membership(options, server, event)
         case ChangeLearners():
             return on_change_learners(server, event)
+        case DurableUpTo():
+            return on_durable_up_to(options, server, event)
         case Restart():
             return restart(server), (ResetElectionTimer(),)
         case _:
@@ -146,6 +152,7 @@ def recover(
         voted_for=voted_for,
         log=log,
         commit_index=Index(0),
+        durable_index=last_index(log),
         role=Follower(),
     )
 
@@ -177,9 +184,9 @@ def receive(
         case RequestVoteResponse():
             server, handled = on_request_vote_response(options, server, source, message)
         case AppendEntries():
-            server, handled = on_append_entries(server, message)
+            server, handled = on_append_entries(options, server, message)
         case AppendEntriesSuccess():
-            server, handled = on_append_entries_success(server, source, message)
+            server, handled = on_append_entries_success(options, server, source, message)
         case AppendEntriesMismatch():
             server, handled = on_append_entries_mismatch(server, source, message)
         case StaleTerm():
@@ -232,7 +239,9 @@ def on_request_vote(server: Server, request: RequestVote) -> tuple[Server, Effec
 # --- AppendEntries RPC: receiver ----------------------------------------------------------------
 
 
-def on_append_entries(server: Server, request: AppendEntries) -> tuple[Server, Effects]:
+def on_append_entries(
+    options: Options, server: Server, request: AppendEntries
+) -> tuple[Server, Effects]:
     """Take the leader's entries if the log agrees up to ``prev_log_index`` (§5.3)."""
     assert not isinstance(server.role, Leader), "two leaders in one term: Election Safety is broken"
     server = replace(server, role=Follower())  # a candidate recognises the leader (§5.2)
@@ -244,14 +253,16 @@ def on_append_entries(server: Server, request: AppendEntries) -> tuple[Server, E
         )
         return server, (*heard, Send(to=request.leader_id, message=mismatch))
 
-    server, stored = store_entries(server, request)
+    server, stored = store_entries(options, server, request)
     index_of_last_new_entry = Index(request.prev_log_index + len(request.entries))
     server, committed = commit_up_to(server, min(request.leader_commit, index_of_last_new_entry))
     success = AppendEntriesSuccess(term=server.current_term, match_index=index_of_last_new_entry)
     return server, (*stored, *heard, *committed, Send(to=request.leader_id, message=success))
 
 
-def store_entries(server: Server, request: AppendEntries) -> tuple[Server, Effects]:
+def store_entries(
+    options: Options, server: Server, request: AppendEntries
+) -> tuple[Server, Effects]:
     """Delete a conflicting entry and all that follow it; append what is not in the log (§5.3).
 
     Nothing is deleted without a conflict: the request may be an old one, and the entries after
@@ -263,7 +274,8 @@ def store_entries(server: Server, request: AppendEntries) -> tuple[Server, Effec
     missing = request.entries[conflict - request.prev_log_index - 1 :]
     log = splice(server.log, conflict, missing)
     stored = PersistEntries(first_index=conflict, entries=missing)
-    return with_log(server, log, conflict), (stored,)
+    server = with_log(server, log, conflict)
+    return with_durable_index(options, server, conflict), (stored,)
 
 
 def commit_up_to(
@@ -363,8 +375,8 @@ def become_leader(options: Options, server: Server) -> tuple[Server, Effects]:
     elected = BecameLeader(term=server.current_term)
     if not options.no_op:
         return server, (elected, *heartbeats(server))
-    server, stored = append_entries(server, (Entry(term=server.current_term, payload=NoOp()),))
-    server, advanced = advance(server)
+    server, stored = append_blank_entry(options, server)
+    server, advanced = advance(options, server)
     return server, (*stored, elected, *advanced, *replicate(server))
 
 
@@ -392,7 +404,9 @@ def on_retry_timeout(server: Server) -> tuple[Server, Effects]:
             assert_never(server.role)
 
 
-def on_client_request(server: Server, request: ClientRequest) -> tuple[Server, Effects]:
+def on_client_request(
+    options: Options, server: Server, request: ClientRequest
+) -> tuple[Server, Effects]:
     """A leader appends the commands to its log and replicates them (§5.3)."""
     assert request.commands, "a client request has at least one command"
     match server.role:
@@ -401,10 +415,11 @@ def on_client_request(server: Server, request: ClientRequest) -> tuple[Server, E
                 term=server.current_term, first_index=Index(last_index(server.log) + 1)
             )
             server, stored = append_entries(
+                options,
                 server,
                 tuple(Entry(term=server.current_term, payload=c) for c in request.commands),
             )
-            server, advanced = advance(server)
+            server, advanced = advance(options, server)
             return server, (*stored, *advanced, accepted, *replicate(server))
         case Follower() | Candidate():
             return server, (ClientRequestRefused(),)
@@ -412,10 +427,18 @@ def on_client_request(server: Server, request: ClientRequest) -> tuple[Server, E
             assert_never(server.role)
 
 
-def append_entries(server: Server, entries: tuple[Entry, ...]) -> tuple[Server, Effects]:
+def append_entries(
+    options: Options, server: Server, entries: tuple[Entry, ...]
+) -> tuple[Server, Effects]:
     """A leader only ever appends to its own log (Leader Append-Only, §5.3)."""
     stored = PersistEntries(first_index=Index(last_index(server.log) + 1), entries=entries)
-    return with_log(server, append(server.log, entries), stored.first_index), (stored,)
+    server = with_log(server, append(server.log, entries), stored.first_index)
+    return with_durable_index(options, server, stored.first_index), (stored,)
+
+
+def append_blank_entry(options: Options, server: Server) -> tuple[Server, Effects]:
+    """The first entry of a leader's term (§8)."""
+    return append_entries(options, server, (Entry(term=server.current_term, payload=NoOp()),))
 
 
 def heartbeats(server: Server) -> Effects:
@@ -459,7 +482,7 @@ def append_entries_to(server: Server, peer: ServerId, entries: tuple[Entry, ...]
 
 
 def on_append_entries_success(
-    server: Server, follower: ServerId, response: AppendEntriesSuccess
+    options: Options, server: Server, follower: ServerId, response: AppendEntriesSuccess
 ) -> tuple[Server, Effects]:
     """If successful: update next_index and match_index for the follower (§5.3).
 
@@ -475,7 +498,7 @@ def on_append_entries_success(
                 match_index=match_index.put(follower, response.match_index),
             )
             end = last_index(server.log)
-            server, advanced = advance(replace(server, role=role))
+            server, advanced = advance(options, replace(server, role=role))
             if last_index(server.log) > end:
                 return server, advanced + replicate(server)
             return server, advanced + replicate_to(server, follower)
@@ -509,12 +532,12 @@ def on_append_entries_mismatch(
             assert_never(server.role)
 
 
-def advance(server: Server) -> tuple[Server, Effects]:
+def advance(options: Options, server: Server) -> tuple[Server, Effects]:
     """Commit what can be committed, and go on with a membership change (§5.3, §6)."""
     server, committed = advance_commit_index(server)
     appended: Effects = ()
     while configuration := next_configuration(server):
-        server, stored = append_configuration(server, configuration)
+        server, stored = append_configuration(options, server, configuration)
         appended += stored
         server, more = advance_commit_index(server)  # it may have stored enough already
         committed += more
@@ -535,20 +558,58 @@ def advance_commit_index(server: Server) -> tuple[Server, Effects]:
 
 
 def known_to_have(server: Server) -> Mapping[ServerId, Index]:
-    """Up to where each server has the leader's log, as far as the leader knows (§5.3)."""
+    """Up to where each server has stored the leader's log, as far as the leader knows (§5.3)."""
     assert isinstance(server.role, Leader), "only a leader counts"
-    return {**server.role.match_index, server.server_id: last_index(server.log)}
+    return {**server.role.match_index, server.server_id: server.durable_index}
+
+
+# --- Writing to disk in parallel (D10.2.1) ------------------------------------------------------
+
+
+def with_durable_index(options: Options, server: Server, first_index: Index) -> Server:
+    """The log is being written from ``first_index`` on: how far it is known to be durable.
+
+    Unless writes go on in parallel, nothing else happens before they are durable.
+    """
+    durable_index = last_index(server.log)
+    if options.parallel_write:
+        durable_index = min(server.durable_index, Index(first_index - 1))
+    return replace(server, durable_index=durable_index)
+
+
+def on_durable_up_to(
+    options: Options, server: Server, written: DurableUpTo
+) -> tuple[Server, Effects]:
+    """The server's own log is durable up to an entry, unless that has been replaced (D10.2.1).
+
+    A leader counts itself only for what is durable. Entries of its own term it never replaces, so
+    that what it is told about them stays true, however late.
+    """
+    if written.index <= server.durable_index or term_at(server.log, written.index) != written.term:
+        return server, ()
+    server = replace(server, durable_index=written.index)
+    match server.role:
+        case Leader():
+            end = last_index(server.log)
+            server, advanced = advance(options, server)
+            return server, advanced + (replicate(server) if last_index(server.log) > end else ())
+        case Follower() | Candidate():
+            return server, ()
+        case _:
+            assert_never(server.role)
 
 
 # --- Cluster membership changes (§6) ------------------------------------------------------------
 
 
-def on_change_membership(server: Server, request: ChangeMembership) -> tuple[Server, Effects]:
+def on_change_membership(
+    options: Options, server: Server, request: ChangeMembership
+) -> tuple[Server, Effects]:
     """A leader lets the new servers catch up first, as non-voting members (§6)."""
     reason = why_refused(server, request.members)
     if reason:
         return server, (MembershipChangeRefused(reason=reason),)
-    server, begun = advance(with_target(server, request.members))
+    server, begun = advance(options, with_target(server, request.members))
     asked = replicate(server) if begun else heartbeats(server)
     return server, (*begun, MembershipChangeAccepted(), *asked)
 
@@ -565,11 +626,14 @@ def on_change_learners(server: Server, request: ChangeLearners) -> tuple[Server,
             assert_never(server.role)
 
 
-def append_configuration(server: Server, configuration: Configuration) -> tuple[Server, Effects]:
+def append_configuration(
+    options: Options, server: Server, configuration: Configuration
+) -> tuple[Server, Effects]:
     """A leader appends a configuration, and counts by it from now on (§6)."""
     assert isinstance(server.role, Leader), "only a leader changes the configuration"
     server = replace(server, role=replace(server.role, target=None))
-    return append_entries(server, (Entry(term=server.current_term, payload=configuration),))
+    entry = Entry(term=server.current_term, payload=configuration)
+    return append_entries(options, server, (entry,))
 
 
 def step_down_if_removed(server: Server) -> tuple[Server, Effects]:

@@ -171,4 +171,7 @@ class Server:
     commit_index: Index
     """Highest entry known to be committed. ``last_applied`` belongs to the state machine's owner,
     who applies what the effect ``CommittedUpTo`` announces; it is as volatile as that machine."""
+    durable_index: Index
+    """Up to here the log is known to be on stable storage: all of it, but for writing in parallel
+    (D10.2.1), where ``DurableUpTo`` raises it."""
     role: Role

@@ -15,6 +15,7 @@ from inspect import signature
 from typing import Annotated, Any, Self, get_origin, get_type_hints
 
 from spec.cluster import Committed, Elected, Fact, facts, initial_server
+from spec.disk import durable_up_to, is_about_the_log
 from spec.events import (
     ChangeLearners,
     ChangeMembership,
@@ -161,6 +162,10 @@ class Cluster:
         """Let ``event`` happen; the claims about steps are checked, those about states are not."""
         before = self.servers[server_id]
         after, effects = self.step(self.options, before, event)
+        if is_about_the_log(effects):  # the disk of these servers is never late
+            written = durable_up_to(after.log)
+            after, counted = self.step(self.options, after, written)
+            effects += counted
         self.servers[server_id] = after
         if isinstance(event, Receive):
             arrived = Packet(source=event.source, to=server_id, message=event.message)

@@ -25,6 +25,7 @@ READING_ORDER = (
     "membership",
     "raft",
     "cluster",
+    "disk",
     "relevance",
     "invariants",
 )

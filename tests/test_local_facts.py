@@ -15,7 +15,7 @@ from model_check.proof.theory import STATIC
 from spec.log import first_conflict, is_up_to_date
 from spec.messages import AppendEntries
 from spec.quorum import agreed_index
-from spec.raft import commit_up_to, store_entries, update_term
+from spec.raft import PAPER, commit_up_to, store_entries, update_term
 from spec.state import Configuration, Entry, Index, Log, NoOp, ServerId, Term
 from tests.cluster import S1, follower
 from tests.symbolic import as_formula, as_term, is_valid, number, paths
@@ -116,7 +116,7 @@ def test_storing_again_changes_nothing_and_a_match_is_never_cut(
         entries=entries("new", sent),
         leader_commit=Index(0),
     )
-    for condition, (after, effects) in paths(lambda: store_entries(server, request)):
+    for condition, (after, effects) in paths(lambda: store_entries(PAPER, server, request)):
         matching = after.log.entries[prev : prev + sent]
         assert len(matching) == sent
         for mine, theirs in zip(matching, request.entries, strict=True):

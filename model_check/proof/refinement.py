@@ -32,6 +32,7 @@ from spec.events import (
     ChangeLearners,
     ChangeMembership,
     ClientRequest,
+    DurableUpTo,
     Effects,
     ElectionTimeout,
     Event,
@@ -200,6 +201,8 @@ def witness(
             pass
         case ChangeMembership() | ChangeLearners():
             pass
+        case DurableUpTo():
+            pass  # what is durable here and not known to be is stored nonetheless
         case _:
             assert_never(event)
     yield from _led(before, event, after)
