@@ -25,6 +25,7 @@ from spec.events import (
     DurableUpTo,
     Event,
     Receive,
+    Replicate,
     Restart,
 )
 from spec.invariants import Claim
@@ -113,6 +114,8 @@ class RaftModel(Model[State, Message, Event, Fact]):
         """Do the bounds allow this witness to show, if what it needs is asked for?"""
         if claim.needs and claim.needs.membership and not self.membership:
             return None
+        if claim.needs and claim.needs.backtracking and not self._servers.options.fast_backtracking:
+            return None
         return self.bounds.reach(claim, len(self._servers.first_members), self._servers.places)
 
     def interchangeable(self) -> Sequence[Sequence[int]]:
@@ -165,6 +168,8 @@ class RaftModel(Model[State, Message, Event, Fact]):
             without.add(ChangeMembership)
         if self.membership is None or not self.membership.learners:
             without.add(ChangeLearners)
+        if not PROFILES[self.profile].streaming:
+            without.add(Replicate)
         events = [e.__name__ for e in get_args(Event) if e not in without]
         return [*events, *(f"Receive {m.__name__}" for m in get_args(Message))]
 

@@ -261,11 +261,8 @@ uncounted = set(peers(server)) - votes_granted
 
 MATCH_INDEX_SURVIVES = (
     Patch(
-        before="PAPER = Options(no_op=False, parallel_write=False)\n",
+        before="def step(options",
         after='''\
-PAPER = Options(no_op=False, parallel_write=False)
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FormerLeader(Follower):
     """A follower that remembers match_index[]."""
@@ -298,7 +295,7 @@ def standing(role: Follower | Candidate | Leader, votes: frozenset[ServerId]) ->
             return Candidate(votes_granted=votes)
 
 
-''',
+def step(options''',
     ),
     Patch(
         before="voted_for=None, role=Follower())",
@@ -643,10 +640,10 @@ missing = request.entries[conflict - request.prev_log_index - 1 :]
             Patch(
                 before="""\
             server, advanced = advance(options, server)
-            return server, (*stored, *advanced, accepted, *replicate(server))
+            return server, (*stored, *advanced, accepted, *replicate(options, server))
 """,
                 after="""\
-            sent, end = replicate(server), last_index(server.log)
+            sent, end = replicate(options, server), last_index(server.log)
             role = Leader(
                 next_index=IndexOf.of(dict.fromkeys(peers(server), Index(end + 1))),
                 match_index=IndexOf.of(dict.fromkeys(peers(server), end)),
@@ -758,8 +755,8 @@ if term_at(server.log, Index(server.commit_index + 1)) != server.current_term:""
         seen_in="d-engine #329, etcd #14370",
         patches=(
             Patch(
-                before="return server, (*stored, *advanced, accepted, *replicate(server))",
-                after="return server, (*advanced, accepted, *replicate(server), *stored)",
+                before="(*stored, *advanced, accepted, *replicate(options, server))",
+                after="(*advanced, accepted, *replicate(options, server), *stored)",
             ),
         ),
         verdict=Killed(by="durable_before_sent", servers=1, terms=1, log_length=1),
@@ -1081,8 +1078,8 @@ PersistEntries(
         seen_in="by analogy with B37",
         patches=(
             Patch(
-                before="return server, (*stored, elected, *advanced, *replicate(server))",
-                after="return server, (elected, *advanced, *replicate(server))",
+                before="return server, (*stored, elected, *advanced, *asked)",
+                after="return server, (elected, *advanced, *asked)",
             ),
         ),
         verdict=Killed(
@@ -1218,7 +1215,7 @@ missing = tuple(
         seen_in="by analogy with B27",
         patches=(
             Patch(
-                before="next_index=next_index.put(follower, response.prev_log_index)",
+                before="next_index=next_index.put(follower, response.retry_from)",
                 after="next_index=next_index",
             ),
         ),
@@ -1230,8 +1227,8 @@ missing = tuple(
         seen_in="an off-by-one mistake",
         patches=(
             Patch(
-                before="entries = entries_from(server.log, server.role.next_index[peer])",
-                after="entries = entries_from(server.log, Index(server.role.next_index[peer] + 1))",
+                before="entries=entries_from(server.log, first_index, count),",
+                after="entries=entries_from(server.log, Index(first_index + 1), count),",
             ),
         ),
         verdict=Killed(by="log_matching_sent", servers=2, terms=1, log_length=2),
@@ -1314,8 +1311,8 @@ missing = tuple(
         seen_in="by analogy with B37",
         patches=(
             Patch(
-                before="(*stored, *advanced, accepted, *replicate(server))",
-                after="(*advanced, *stored, accepted, *replicate(server))",
+                before="(*stored, *advanced, accepted, *replicate(options, server))",
+                after="(*advanced, *stored, accepted, *replicate(options, server))",
             ),
         ),
         verdict=Killed(by="durable_before_sent", servers=1, terms=1, log_length=1),
@@ -1333,6 +1330,46 @@ missing = tuple(
             ),
         ),
         verdict=Killed(by="within_bounds", servers=2, terms=1, log_length=0),
+    ),
+    Mutant(
+        name="X24",
+        title="a rejection skips what the follower lacks, even forwards",
+        seen_in="by analogy with B27",
+        patches=(
+            Patch(
+                before="Index(min(request.prev_log_index, last_index(server.log) + 1))",
+                after="Index(last_index(server.log) + 1)",
+            ),
+        ),
+        verdict=Killed(
+            by="rejection_goes_back", servers=3, terms=3, log_length=2, profile="server"
+        ),
+    ),
+    Mutant(
+        name="X25",
+        title="a rejection skips one entry too many",
+        seen_in="an off-by-one mistake",
+        patches=(
+            Patch(
+                before="min(request.prev_log_index, last_index(server.log) + 1)",
+                after="min(request.prev_log_index, last_index(server.log))",
+            ),
+        ),
+        verdict=Killed(
+            by="next_index_above_match_index", servers=2, terms=2, log_length=2, profile="server"
+        ),
+    ),
+    Mutant(
+        name="X26",
+        title="a late rejection of another request is heeded",
+        seen_in="by analogy with B26",
+        patches=(
+            Patch(
+                before="response.prev_log_index == next_index[follower] - 1",
+                after="response.prev_log_index",
+            ),
+        ),
+        verdict=Killed(by="rejection_goes_back", servers=2, terms=2, log_length=2),
     ),
     # Other sabotages of membership changes
     Mutant(

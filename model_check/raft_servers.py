@@ -23,6 +23,7 @@ from spec.events import (
     Event,
     HeartbeatTimeout,
     Receive,
+    Replicate,
     Restart,
     RetryTimeout,
     Send,
@@ -32,7 +33,7 @@ from spec.messages import Message
 from spec.quorum import members
 from spec.raft import Options
 from spec.relevance import is_obsolete, is_past, representative
-from spec.state import Command, Leader, Log, Server, ServerId
+from spec.state import Command, Index, Leader, Log, Server, ServerId
 
 Step = Callable[[Options, Server, Event], tuple[Server, Effects]]
 S = TypeVar("S")
@@ -116,6 +117,8 @@ class Servers(Part[Server]):
             case Leader(target=target, learners=learners):
                 if self.membership and self.membership.learners and not learners:
                     offered += self._learners(state)
+                if self.options.streaming:
+                    offered += self._room(state, state.role)
                 if not self._is_full(state):
                     made = f"{state.current_term}.{last_index(state.log) + 1}".encode()
                     offered.append(ClientRequest(commands=(Command(data=made),)))
@@ -125,6 +128,16 @@ class Servers(Part[Server]):
                 if state.current_term < self.bounds.terms:
                     offered.append(ElectionTimeout())
         return offered
+
+    def _room(self, server: Server, leader: Leader) -> Sequence[Event]:
+        """The driver may have room for any slice of the log that a leader may send."""
+        end = last_index(server.log)
+        return [
+            Replicate(to=to, first_index=Index(first), count=count)
+            for to, next_index in leader.next_index.items()
+            for first in range(next_index, end + 2)
+            for count in range(end + 2 - first)
+        ]
 
     def _changes(self, membership: Membership, leader: Server) -> Sequence[Event]:
         begun = sum(c.new is not None for c in configurations(leader.log))

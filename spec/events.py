@@ -48,6 +48,19 @@ class RetryTimeout:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Replicate:
+    """There is room to send ``count`` entries from ``first_index`` on to server ``to`` (§5.3).
+
+    Lawful from next_index on, to any length: batching, pipelining and flow control are the
+    driver's. A step that only sends.
+    """
+
+    to: ServerId
+    first_index: Index
+    count: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ClientRequest:
     """Clients ask this server to replicate ``commands``, in this order (§5.3)."""
 
@@ -93,6 +106,7 @@ Event = (
     | ElectionTimeout
     | HeartbeatTimeout
     | RetryTimeout
+    | Replicate
     | ClientRequest
     | ChangeMembership
     | ChangeLearners

@@ -51,7 +51,12 @@ from spec.log import (
     splice,
     term_at,
 )
-from spec.messages import AppendEntries, AppendEntriesSuccess, RequestVoteResponse
+from spec.messages import (
+    AppendEntries,
+    AppendEntriesMismatch,
+    AppendEntriesSuccess,
+    RequestVoteResponse,
+)
 from spec.quorum import is_quorum, members
 from spec.state import Candidate, Configuration, Follower, Index, Leader, Log, Server, ServerId
 
@@ -65,6 +70,8 @@ class Needs:
     log_length: int
     membership: bool = False
     """Does it need membership changes?"""
+    backtracking: bool = False
+    """Does it need rejections that skip entries?"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -543,6 +550,24 @@ def match_index_never_decreases(
             return None
 
 
+@always(title="A rejection goes back", paper="§5.3", thesis="D3.5")
+def rejection_goes_back(
+    before: Server, event: Event, after: Server, effects: Effects
+) -> bool | None:
+    """After a rejection the leader decrements nextIndex, by one or by more.
+
+    Trap: a late rejection of another request must not raise it.
+    Non-vacuous: a rejection changes a next_index.
+    """
+    match event, before.role, after.role:
+        case Receive(source=source, message=AppendEntriesMismatch()), Leader(
+            next_index=old
+        ), Leader(next_index=new) if old != new and source in old:
+            return new[source] < old[source]
+        case _:
+            return None
+
+
 @always(title="Committed entries are never cut", paper="§5.3, §5.4.3", thesis="D3.5, App. B Thm. 1")
 def committed_never_cut(
     before: Server, event: Event, after: Server, effects: Effects
@@ -701,6 +726,21 @@ def next_index_decremented(server: Server) -> bool:
                 and term_at(server.log, next_index[i]) != server.current_term
                 for i in next_index
             )
+        case _:
+            return False
+
+
+@sometimes(
+    title="A rejection skips more than one entry",
+    paper="§5.3",
+    thesis="D3.5",
+    needs=Needs(servers=3, terms=2, log_length=2, backtracking=True),
+)
+def next_index_skips(before: Server, event: Event, after: Server, effects: Effects) -> bool:
+    """A leader goes back by more than one entry at once."""
+    match before.role, after.role:
+        case Leader(next_index=old), Leader(next_index=new):
+            return any(new[i] < old[i] - 1 for i in old if i in new)
         case _:
             return False
 

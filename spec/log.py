@@ -46,9 +46,10 @@ def entry_at(log: Log, index: Index) -> Entry | None:
     return log.entries[place] if 0 <= place < len(log.entries) else None
 
 
-def entries_from(log: Log, first_index: Index) -> tuple[Entry, ...]:
-    """The entries from ``first_index`` (1-based, inclusive, above the base) to the end."""
-    return tuple(log.entries[_place(log, first_index) :])
+def entries_from(log: Log, first_index: Index, count: int | None = None) -> tuple[Entry, ...]:
+    """The entries from ``first_index`` (1-based, inclusive, above the base), ``count`` or all."""
+    place = _place(log, first_index)
+    return tuple(log.entries[place : None if count is None else place + count])
 
 
 def agrees_at(log: Log, index: Index, term: Term) -> bool:

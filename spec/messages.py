@@ -59,6 +59,8 @@ class AppendEntriesMismatch:
 
     term: Term
     prev_log_index: Index
+    retry_from: Index
+    """The next_index to try: one less than that of the request, or still less (§5.3)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

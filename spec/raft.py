@@ -32,6 +32,7 @@ from spec.events import (
     PersistEntries,
     PersistTermAndVote,
     Receive,
+    Replicate,
     ResetElectionTimer,
     Restart,
     RetryTimeout,
@@ -94,11 +95,15 @@ class Options:
     parallel_write: bool
     """A leader sends its entries while it writes them, and counts itself once they are durable
     (D10.2.1)."""
+    streaming: bool
+    """A leader sends entries when its driver has room for them (``Replicate``), not by itself."""
+    fast_backtracking: bool
+    """A rejection skips all that the follower lacks (§5.3, "if desired")."""
 
 
-PAPER = Options(no_op=False, parallel_write=False)
+PAPER = Options(no_op=False, parallel_write=False, streaming=False, fast_backtracking=False)
 """Figure 2, nothing more."""
-SERVER = Options(no_op=True, parallel_write=True)
+SERVER = Options(no_op=True, parallel_write=True, streaming=True, fast_backtracking=True)
 """Exactly what the server runs with by default."""
 
 
@@ -112,7 +117,9 @@ def step(options: Options, server: Server, event: Event) -> tuple[Server, Effect
         case HeartbeatTimeout():
             return on_heartbeat_timeout(server)
         case RetryTimeout():
-            return on_retry_timeout(server)
+            return on_retry_timeout(options, server)
+        case Replicate():
+            return on_replicate(server, event)
         case ClientRequest():
             return on_client_request(options, server, event)
         case ChangeMembership():
@@ -188,7 +195,7 @@ def receive(
         case AppendEntriesSuccess():
             server, handled = on_append_entries_success(options, server, source, message)
         case AppendEntriesMismatch():
-            server, handled = on_append_entries_mismatch(server, source, message)
+            server, handled = on_append_entries_mismatch(options, server, source, message)
         case StaleTerm():
             handled = ()
         case _:
@@ -249,7 +256,9 @@ def on_append_entries(
 
     if not agrees_at(server.log, request.prev_log_index, request.prev_log_term):
         mismatch = AppendEntriesMismatch(
-            term=server.current_term, prev_log_index=request.prev_log_index
+            term=server.current_term,
+            prev_log_index=request.prev_log_index,
+            retry_from=retry_from(options, server, request),
         )
         return server, (*heard, Send(to=request.leader_id, message=mismatch))
 
@@ -258,6 +267,16 @@ def on_append_entries(
     server, committed = commit_up_to(server, min(request.leader_commit, index_of_last_new_entry))
     success = AppendEntriesSuccess(term=server.current_term, match_index=index_of_last_new_entry)
     return server, (*stored, *heard, *committed, Send(to=request.leader_id, message=success))
+
+
+def retry_from(options: Options, server: Server, request: AppendEntries) -> Index:
+    """The next_index that a leader should try after this request was rejected (§5.3).
+
+    With ``options.fast_backtracking`` it skips at once what the follower does not have at all.
+    """
+    if options.fast_backtracking:
+        return Index(min(request.prev_log_index, last_index(server.log) + 1))
+    return request.prev_log_index
 
 
 def store_entries(
@@ -377,7 +396,8 @@ def become_leader(options: Options, server: Server) -> tuple[Server, Effects]:
         return server, (elected, *heartbeats(server))
     server, stored = append_blank_entry(options, server)
     server, advanced = advance(options, server)
-    return server, (*stored, elected, *advanced, *replicate(server))
+    asked = heartbeats(server) if options.streaming else replicate(options, server)
+    return server, (*stored, elected, *advanced, *asked)
 
 
 def on_heartbeat_timeout(server: Server) -> tuple[Server, Effects]:
@@ -391,11 +411,11 @@ def on_heartbeat_timeout(server: Server) -> tuple[Server, Effects]:
             assert_never(server.role)
 
 
-def on_retry_timeout(server: Server) -> tuple[Server, Effects]:
+def on_retry_timeout(options: Options, server: Server) -> tuple[Server, Effects]:
     """Servers retry RPCs that are not answered in a timely manner (§5.1, §5.5)."""
     match server.role:
         case Leader():
-            return server, replicate(server)
+            return server, replicate(options, server)
         case Candidate():
             return server, request_votes(server)
         case Follower():
@@ -420,7 +440,7 @@ def on_client_request(
                 tuple(Entry(term=server.current_term, payload=c) for c in request.commands),
             )
             server, advanced = advance(options, server)
-            return server, (*stored, *advanced, accepted, *replicate(server))
+            return server, (*stored, *advanced, accepted, *replicate(options, server))
         case Follower() | Candidate():
             return server, (ClientRequestRefused(),)
         case _:
@@ -443,39 +463,57 @@ def append_blank_entry(options: Options, server: Server) -> tuple[Server, Effect
 
 def heartbeats(server: Server) -> Effects:
     """AppendEntries that carry no entries, to all other servers (§5.2)."""
-    return tuple(append_entries_to(server, peer, ()) for peer in peers(server))
+    assert isinstance(server.role, Leader), "only a leader sends heartbeats"
+    next_index = server.role.next_index
+    return tuple(append_entries_to(server, p, next_index[p], count=0) for p in peers(server))
 
 
-def replicate(server: Server) -> Effects:
+def replicate(options: Options, server: Server) -> Effects:
     """AppendEntries to every other server that may lack entries (§5.3).
 
-    A leader that has just stepped down sends none.
+    A leader that has just stepped down sends none; with ``options.streaming`` the driver asks for
+    them when it has room.
     """
-    if not isinstance(server.role, Leader):
-        return ()
-    return tuple(effect for peer in peers(server) for effect in replicate_to(server, peer))
+    return tuple(effect for peer in peers(server) for effect in replicate_to(options, server, peer))
 
 
-def replicate_to(server: Server, peer: ServerId) -> Effects:
+def replicate_to(options: Options, server: Server, peer: ServerId) -> Effects:
     """If last log index >= next_index: send the entries starting at next_index (§5.3)."""
-    if not isinstance(server.role, Leader):
+    if options.streaming or not isinstance(server.role, Leader):
         return ()
-    entries = entries_from(server.log, server.role.next_index[peer])
-    return (append_entries_to(server, peer, entries),) if entries else ()
+    first_index = server.role.next_index[peer]
+    if first_index > last_index(server.log):
+        return ()
+    return (append_entries_to(server, peer, first_index),)
 
 
-def append_entries_to(server: Server, peer: ServerId, entries: tuple[Entry, ...]) -> Send:
-    """AppendEntries with ``entries``, which begin at next_index (§5.3)."""
-    assert isinstance(server.role, Leader), "only a leader sends AppendEntries"
-    prev_log_index = Index(server.role.next_index[peer] - 1)
+def on_replicate(server: Server, room: Replicate) -> tuple[Server, Effects]:
+    """A leader sends what there is room for: any slice of its log from next_index on (§5.3)."""
+    match server.role:
+        case Leader(next_index=next_index) if (
+            room.to in next_index
+            and next_index[room.to] <= room.first_index <= last_index(server.log) + 1
+        ):
+            return server, (append_entries_to(server, room.to, room.first_index, room.count),)
+        case Follower() | Candidate() | Leader():
+            return server, ()
+        case _:
+            assert_never(server.role)
+
+
+def append_entries_to(
+    server: Server, peer: ServerId, first_index: Index, count: int | None = None
+) -> Send:
+    """AppendEntries with ``count`` entries from ``first_index`` on, or all of them (§5.3)."""
+    prev_log_index = Index(first_index - 1)
     prev_log_term = term_at(server.log, prev_log_index)
-    assert prev_log_term is not None, "next_index is at most one past the leader's last entry"
+    assert prev_log_term is not None, "first_index is at most one past the leader's last entry"
     request = AppendEntries(
         term=server.current_term,
         leader_id=server.server_id,
         prev_log_index=prev_log_index,
         prev_log_term=prev_log_term,
-        entries=entries,
+        entries=entries_from(server.log, first_index, count),
         leader_commit=server.commit_index,
     )
     return Send(to=peer, message=request)
@@ -500,8 +538,8 @@ def on_append_entries_success(
             end = last_index(server.log)
             server, advanced = advance(options, replace(server, role=role))
             if last_index(server.log) > end:
-                return server, advanced + replicate(server)
-            return server, advanced + replicate_to(server, follower)
+                return server, advanced + replicate(options, server)
+            return server, advanced + replicate_to(options, server, follower)
         case Follower() | Candidate() | Leader():
             return server, ()
         case _:
@@ -509,7 +547,7 @@ def on_append_entries_success(
 
 
 def on_append_entries_mismatch(
-    server: Server, follower: ServerId, response: AppendEntriesMismatch
+    options: Options, server: Server, follower: ServerId, response: AppendEntriesMismatch
 ) -> tuple[Server, Effects]:
     """If it fails because of log inconsistency: decrement next_index and retry (§5.3).
 
@@ -521,11 +559,9 @@ def on_append_entries_mismatch(
             follower in match_index
             and match_index[follower] < response.prev_log_index == next_index[follower] - 1
         ):
-            role = replace(
-                server.role, next_index=next_index.put(follower, response.prev_log_index)
-            )
+            role = replace(server.role, next_index=next_index.put(follower, response.retry_from))
             server = replace(server, role=role)
-            return server, replicate_to(server, follower)
+            return server, replicate_to(options, server, follower)
         case Follower() | Candidate() | Leader():
             return server, ()
         case _:
@@ -592,7 +628,9 @@ def on_durable_up_to(
         case Leader():
             end = last_index(server.log)
             server, advanced = advance(options, server)
-            return server, advanced + (replicate(server) if last_index(server.log) > end else ())
+            if last_index(server.log) > end:
+                advanced += replicate(options, server)
+            return server, advanced
         case Follower() | Candidate():
             return server, ()
         case _:
@@ -610,7 +648,7 @@ def on_change_membership(
     if reason:
         return server, (MembershipChangeRefused(reason=reason),)
     server, begun = advance(options, with_target(server, request.members))
-    asked = replicate(server) if begun else heartbeats(server)
+    asked = replicate(options, server) if begun else heartbeats(server)
     return server, (*begun, MembershipChangeAccepted(), *asked)
 
 

@@ -27,11 +27,13 @@ from spec.events import (
     Event,
     HeartbeatTimeout,
     Receive,
+    Replicate,
     Restart,
     RetryTimeout,
     Send,
 )
 from spec.invariants import PROPERTIES, WITNESSES, Claim
+from spec.log import last_index
 from spec.messages import AppendEntries, Message, RequestVote, RequestVoteResponse
 from spec.raft import PAPER, Options, recover, step
 from spec.state import (
@@ -179,7 +181,17 @@ class Cluster:
         for claim in PROPERTIES + WITNESSES:
             if SHAPES[claim.name] is Shape.STEP:
                 self.judge(claim, before, event, after, effects)
+        if self.options.streaming and after != before:
+            self.stream(server_id)
         return effects
+
+    def stream(self, server_id: ServerId) -> None:
+        """A driver with room for all that a leader has to send."""
+        server = self.servers[server_id]
+        if isinstance(server.role, Leader):
+            for to, first in server.role.next_index.items():
+                if to in self.servers and first <= last_index(server.log):
+                    self.take_step(server_id, Replicate(to=to, first_index=first, count=99))
 
     def check(self, shape: Shape) -> None:
         """Hold all claims of this shape against the present and the history."""

@@ -43,6 +43,7 @@ from spec.events import (
     Event,
     HeartbeatTimeout,
     Receive,
+    Replicate,
     Restart,
     RetryTimeout,
     Send,
@@ -84,7 +85,9 @@ def beginning(size: int) -> World:
     return tuple(initial_server(i, ids) for i in ids), frozenset(), frozenset()
 
 
-def offered(world: World, terms: int, length: int) -> Iterator[tuple[int, Event]]:
+def offered(
+    world: World, terms: int, length: int, *, streaming: bool
+) -> Iterator[tuple[int, Event]]:
     """All that may happen next within the bounds, each with the place of its server."""
     servers, sent, _ = world
     for place, server in enumerate(servers):
@@ -92,7 +95,12 @@ def offered(world: World, terms: int, length: int) -> Iterator[tuple[int, Event]
         if not isinstance(server.role, Leader):
             if server.current_term < terms:
                 yield place, ElectionTimeout()
-        elif last_index(server.log) < length:
+            continue
+        for to, next_index in server.role.next_index.items() if streaming else ():
+            for first in range(next_index, last_index(server.log) + 2):
+                for count in range(last_index(server.log) + 2 - first):
+                    yield place, Replicate(to=to, first_index=Index(first), count=count)
+        if last_index(server.log) < length:
             data = f"{server.current_term}.{last_index(server.log) + 1}".encode()
             yield place, ClientRequest(commands=(Command(data=data),))
     for source, to, message in sorted(sent, key=repr):
@@ -107,7 +115,9 @@ def happened(
     before = servers[place]
     full = last_index(before.log) >= length
     try:
-        after, effects = step(PAPER if full else PROFILES[profile], before, event)
+        after, effects = step(
+            replace(PROFILES[profile], no_op=not full and PROFILES[profile].no_op), before, event
+        )
     except AssertionError:
         return world, {
             NO_EXCEPTION.name,
@@ -135,7 +145,12 @@ def ever_false(step: Step, bounds: Killed, wanted: str) -> set[str]:
     seen, waiting, false = {start}, deque([start]), set[str]()
     while waiting and wanted not in false:
         world = waiting.popleft()
-        for place, event in offered(world, bounds.terms, bounds.log_length):
+        for place, event in offered(
+            world,
+            bounds.terms,
+            bounds.log_length,
+            streaming=PROFILES[bounds.profile].streaming,
+        ):
             after, broken = happened(step, world, place, event, bounds.profile, bounds.log_length)
             false |= broken
             if after not in seen:
@@ -192,7 +207,7 @@ LATE_REJECTION = (
         follower(term=1, log=(1,), server_id=S1, size=2),
         role=Leader(next_index=IndexOf.of({S2: Index(2)}), match_index=IndexOf.of({S2: Index(1)})),
     ),
-    AppendEntriesMismatch(term=Term(1), prev_log_index=Index(1)),
+    AppendEntriesMismatch(term=Term(1), prev_log_index=Index(1), retry_from=Index(1)),
 )
 RARE: dict[str, tuple[tuple[Server, Message], ...]] = {
     "B22": (STALE_TAIL,),
@@ -234,7 +249,9 @@ def differs(step: Step, seed: int) -> bool:
     servers, sent, _ = beginning(1 if seed > 600 else 2 + seed % 4)
     arrived: set[tuple[int, Event]] = set()
     for _ in range(100):
-        choices = list(offered((servers, sent, frozenset()), terms=3, length=2))
+        choices = list(
+            offered((servers, sent, frozenset()), terms=3, length=2, streaming=options.streaming)
+        )
         fresh = [c for c in choices if isinstance(c[1], Receive) and c not in arrived]
         place, event = chance.choice(fresh if fresh and chance.random() < 0.75 else choices)
         arrived.add((place, event))

@@ -26,7 +26,7 @@ SMALL = [
     (2, 2, 1, "paper"),
     (2, 2, 1, "server"),
     (2, 2, 2, "paper"),
-    (2, 2, 2, "server"),
+    (2, 1, 2, "server"),
     (2, 3, 1, "paper"),
     (3, 1, 1, "paper"),
     (3, 1, 1, "server"),

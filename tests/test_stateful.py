@@ -30,6 +30,7 @@ from spec.events import (
     HeartbeatTimeout,
     PersistEntries,
     Receive,
+    Replicate,
     Restart,
     RetryTimeout,
     Send,
@@ -93,6 +94,13 @@ class ClusterMachine(RuleBasedStateMachine):
     def retry(self, server_id: ServerId, heard_by: set[ServerId]) -> None:
         """Requests were not answered in time."""
         self.happen(server_id, RetryTimeout(), heard_by)
+
+    @once_begun
+    @rule(server_id=A_LEADER, to=ANYONE, first=st.integers(1, 6), count=st.integers(0, 2))
+    def replicate(self, server_id: ServerId, to: ServerId, first: int, count: int) -> None:
+        """There is room for some entries."""
+        event = Replicate(to=to, first_index=Index(first), count=count)
+        self.happen(server_id, event, {to} - {server_id})
 
     @once_begun
     @rule(server_id=A_LEADER | ANYONE, commands=COMMANDS, heard_by=SOME)

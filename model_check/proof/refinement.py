@@ -38,6 +38,7 @@ from spec.events import (
     Event,
     HeartbeatTimeout,
     Receive,
+    Replicate,
     Restart,
     RetryTimeout,
     Send,
@@ -197,7 +198,7 @@ def witness(
                 yield act.start_election, (n, after.current_term)
         case Restart():
             yield act.restart, (n, after.commit_index)
-        case HeartbeatTimeout() | RetryTimeout() | ClientRequest():
+        case HeartbeatTimeout() | RetryTimeout() | Replicate() | ClientRequest():
             pass
         case ChangeMembership() | ChangeLearners():
             pass

@@ -31,7 +31,7 @@ OF_EACH_KIND: list[Message] = [
     RequestVoteResponse(term=Term(2), vote_granted=False),
     append_entries(term=2, leader=S3),
     AppendEntriesSuccess(term=Term(2), match_index=Index(0)),
-    AppendEntriesMismatch(term=Term(2), prev_log_index=Index(1)),
+    AppendEntriesMismatch(term=Term(2), prev_log_index=Index(1), retry_from=Index(1)),
     StaleTerm(term=Term(2)),
 ]
 EACH_KIND = pytest.mark.parametrize("message", OF_EACH_KIND, ids=lambda m: type(m).__name__)

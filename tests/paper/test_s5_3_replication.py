@@ -10,8 +10,12 @@ from spec.events import (
     CommittedUpTo,
     Effects,
     HeardFromLeader,
+    HeartbeatTimeout,
     PersistEntries,
+    Receive,
+    Replicate,
     ResetElectionTimer,
+    RetryTimeout,
     Send,
 )
 from spec.messages import (
@@ -20,7 +24,7 @@ from spec.messages import (
     AppendEntriesSuccess,
     RequestVoteResponse,
 )
-from spec.raft import PAPER, SERVER, Options
+from spec.raft import PAPER, SERVER, Options, step
 from spec.state import Command, Entry, Index, Server, ServerId, Term
 from tests.cluster import (
     S1,
@@ -253,7 +257,9 @@ def test_entries_are_refused_after_an_entry_that_is_not_there(
     """A follower without an entry of that index *and* term refuses the new ones. Source: §5.3"""
     server = follower(term=3, log=log)
     after, effects = receive(server, S1, append_entries(term=3, prev=prev, terms=(3,)))
-    mismatch = AppendEntriesMismatch(term=Term(3), prev_log_index=Index(prev[0]))
+    mismatch = AppendEntriesMismatch(
+        term=Term(3), prev_log_index=Index(prev[0]), retry_from=Index(prev[0])
+    )
     assert after == server
     assert effects == (
         HeardFromLeader(leader_id=S1),
@@ -446,7 +452,7 @@ def test_follower_that_is_still_behind_gets_the_rest_at_once() -> None:
     "answer",
     [
         AppendEntriesSuccess(term=Term(1), match_index=Index(1)),
-        AppendEntriesMismatch(term=Term(1), prev_log_index=Index(1)),
+        AppendEntriesMismatch(term=Term(1), prev_log_index=Index(1), retry_from=Index(1)),
         RequestVoteResponse(term=Term(1), vote_granted=True),
     ],
     ids=lambda m: type(m).__name__,
@@ -457,6 +463,66 @@ def test_answers_to_a_server_that_no_longer_asks_change_nothing(
     """A leader that crashed hears the answers to what it had asked before. Source: §5.3"""
     server: Server = follower(term=1, log=(1,), voted_for=S2)
     assert receive(server, S1, answer) == (server, ())
+
+
+def test_rejection_skips_what_the_follower_lacks_if_desired() -> None:
+    """The protocol can be optimized to reduce the number of rejected AppendEntries. Source: §5.3"""
+    request = append_entries(term=3, prev=(7, 3), terms=(3,))
+    for log, expected in [((), 1), ((1, 1), 3), ((1,) * 7, 7), ((1,) * 9, 7)]:
+        event = Receive(source=S1, message=request)
+        _, effects = step(SERVER, follower(term=3, log=log), event)
+        (answer,) = [e.message for e in effects if isinstance(e, Send)]
+        assert isinstance(answer, AppendEntriesMismatch)
+        assert answer.retry_from == expected
+        assert answer.prev_log_index == 7
+
+
+# --- What there is room for ---------------------------------------------------------------------
+
+
+def streaming_leader(*others: ServerId) -> Cluster:
+    """S1 leads, its no-op and x, y, z are in its log and, of them, all in those of some others."""
+    cluster = Cluster(options=SERVER)
+    cluster.elect(S1, S2)
+    cluster.request(S1, "x", "y", "z")
+    cluster.exchange(S1, *others)
+    return cluster
+
+
+def test_streaming_leader_sends_nothing_by_itself_but_heartbeats() -> None:
+    """How many entries go into one request, and when, is the driver's business. Source: §5.3"""
+    cluster = streaming_leader()
+    leader = cluster.servers[S1]
+    for event in (client_request("a"), RetryTimeout()):
+        after, effects = step(SERVER, leader, event)
+        assert not any(isinstance(e, Send) for e in effects), event
+    _, effects = step(SERVER, after, HeartbeatTimeout())
+    assert [e.message.entries for e in effects if isinstance(e, Send)] == [(), ()]  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(
+    ("first", "count", "sent"),
+    [(1, 2, "1.1 1.2"), (2, 9, "1.2 1.3 1.4"), (4, 1, "1.4"), (3, 0, ""), (5, 3, "")],
+)
+def test_any_slice_from_next_index_on_can_be_sent(first: int, count: int, sent: str) -> None:
+    """AppendEntries carries the entries after prevLogIndex, one or more. Source: §5.3"""
+    leader = streaming_leader().servers[S1]
+    event = Replicate(to=S3, first_index=Index(first), count=count)
+    after, (effect,) = step(SERVER, leader, event)
+    assert after == leader
+    assert isinstance(effect, Send)
+    assert isinstance(effect.message, AppendEntries)
+    assert effect.message.prev_log_index == first - 1
+    wanted = [leader.log.entries[int(name[2:]) - 1] for name in sent.split()]
+    assert list(effect.message.entries) == wanted
+
+
+def test_what_is_known_to_match_is_not_sent_again() -> None:
+    """Nor what is not there, nor by a follower, nor to a stranger. Source: §5.3"""
+    cluster = streaming_leader(S2, S3)
+    for server, to, first in [(S1, S2, 4), (S1, S2, 6), (S2, S1, 5), (S1, ServerId(9), 5)]:
+        event = Replicate(to=to, first_index=Index(first), count=1)
+        assert cluster.happen(server, event) == ()
 
 
 # --- Figure 7 -----------------------------------------------------------------------------------
