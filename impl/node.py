@@ -64,6 +64,8 @@ from spec.events import (
     Persist,
     PersistEntries,
     PersistTermAndVote,
+    ReadReady,
+    ReadRefused,
     Receive,
     ResetElectionTimer,
     Restart,
@@ -380,6 +382,8 @@ class Node:
                 self._proposing = []
             case ClientRequestRefused():
                 pass  # the requests stay in ``_proposing``
+            case ReadReady() | ReadRefused():
+                pass  # no read was asked for
             case MembershipChangeAccepted():
                 self._tell_administrator("")
             case MembershipChangeRefused(reason=reason):

@@ -24,15 +24,28 @@ from spec.events import (
     ChangeMembership,
     DurableUpTo,
     Event,
+    ReadRequest,
     Receive,
     Replicate,
     Restart,
 )
 from spec.invariants import Claim
 from spec.log import last_index
-from spec.messages import Message
+from spec.messages import Message, ReadIndexRequest, ReadIndexResponse
 from spec.raft import step
-from spec.state import Command, Configuration, Entry, IndexOf, Leader, Log, NoOp, Server, ServerId
+from spec.state import (
+    NO_READS,
+    NO_ROUND,
+    Command,
+    Configuration,
+    Entry,
+    IndexOf,
+    Leader,
+    Log,
+    NoOp,
+    Server,
+    ServerId,
+)
 
 __all__ = ["FEATURES", "PROFILES", "Bounds", "Membership", "RaftModel", "State", "Step"]
 
@@ -163,7 +176,13 @@ class RaftModel(Model[State, Message, Event, Fact]):
 
     def kinds(self) -> Sequence[str]:
         """Every event and every message."""
-        without: set[type] = {Receive, DurableUpTo}
+        without: set[type] = {
+            Receive,
+            DurableUpTo,
+            ReadRequest,
+            ReadIndexRequest,
+            ReadIndexResponse,
+        }
         if self.membership is None:
             without.add(ChangeMembership)
         if self.membership is None or not self.membership.learners:
@@ -171,7 +190,8 @@ class RaftModel(Model[State, Message, Event, Fact]):
         if not PROFILES[self.profile].streaming:
             without.add(Replicate)
         events = [e.__name__ for e in get_args(Event) if e not in without]
-        return [*events, *(f"Receive {m.__name__}" for m in get_args(Message))]
+        messages = [m.__name__ for m in get_args(Message) if m not in without]
+        return [*events, *(f"Receive {message}" for message in messages)]
 
     def weight(self, action: Event) -> float:
         """Crashes are rare, so that walks get somewhere between them."""
@@ -209,7 +229,10 @@ class RaftModel(Model[State, Message, Event, Fact]):
                     f"{f.name}={self.show(getattr(value, f.name))}"
                     for f in fields(value)
                     if not (isinstance(value, Server) and self._goes_without_saying(value, f.name))
-                    and not (isinstance(value, Leader) and getattr(value, f.name) is None)
+                    and not (
+                        isinstance(value, Leader) and getattr(value, f.name) in (None, NO_READS)
+                    )
+                    and not (f.name == "round" and getattr(value, f.name) == NO_ROUND)
                 )
                 return f"{type(value).__name__}({inner})" if inner else type(value).__name__
             case tuple():

@@ -35,7 +35,7 @@ from spec.events import (
 from spec.messages import Message
 from spec.state import Command, Server
 
-PATCHED = ("spec.log", "spec.quorum", "spec.membership", "spec.raft")
+PATCHED = ("spec.log", "spec.quorum", "spec.membership", "spec.reads", "spec.raft")
 """The modules with rules, in the order of their imports."""
 
 
@@ -626,8 +626,8 @@ missing = request.entries[conflict - request.prev_log_index - 1 :]
         seen_in="CCF #6016, etcd #1367",
         patches=(
             Patch(
-                before="match_index=index_of_last_new_entry)",
-                after="match_index=last_index(server.log))",
+                before="match_index=index_of_last_new_entry, round",
+                after="match_index=last_index(server.log), round",
             ),
         ),
         verdict=Killed(by="acknowledge_only_verified", servers=2, terms=1, log_length=1),
@@ -1039,8 +1039,8 @@ if term_at(server.log, Index(server.commit_index + 1)) != server.current_term:""
         seen_in="by analogy with B36",
         patches=(
             Patch(
-                before="(PersistTermAndVote(current_term=term, voted_for=None), *timer)",
-                after="timer",
+                before="(PersistTermAndVote(current_term=term, voted_for=None), *timer, *refused)",
+                after="(*timer, *refused)",
             ),
         ),
         verdict=Killed(by="durable_before_sent", servers=2, terms=2, log_length=0),
@@ -1408,7 +1408,8 @@ missing = tuple(
         seen_in="the second issue of §6",
         patches=(
             Patch(
-                before="replace(server, role=Follower()), (SteppedDown(), ResetElectionTimer())",
+                before="replace(server, role=Follower()), "
+                "(SteppedDown(), ResetElectionTimer(), *refused)",
                 after="server, ()",
             ),
         ),

@@ -10,11 +10,12 @@ Consensus Algorithm"):
 5. ``log``         the log algebra (§5.3, §5.4.1)
 6. ``quorum``      majorities (§5.2, §6)
 7. ``membership``  membership changes (§6)
-8. ``raft``        **the protocol**, ``step(options, server, event) -> (server, effects)``
-9. ``cluster``     the first cluster, and the facts of its history
-10. ``disk``       what is durable, what is being written, and what waits for it
-11. ``relevance``  which messages can still matter
-12. ``invariants`` the claims: Figure 3, and what it rests on
+8. ``reads``       reads without an entry in the log (§8)
+9. ``raft``        **the protocol**, ``step(options, server, event) -> (server, effects)``
+10. ``cluster``    the first cluster, and the facts of its history
+11. ``disk``       what is durable, what is being written, and what waits for it
+12. ``relevance``  which messages can still matter
+13. ``invariants`` the claims: Figure 3, and what it rests on
 
 Deviations from the paper, each with its reason:
 
@@ -32,7 +33,12 @@ Deviations from the paper, each with its reason:
   (``durable_index``), which the figures do not have, because a leader counts itself up to there
   only. Nothing but a leader's AppendEntries may be sent early; what is committed may be applied
   before it is durable here, since a quorum has stored it.
-* Client sessions and read-only queries (§8) are not here yet.
+* Reads (§8) are the dissertation's ReadIndex (D6.4). The index is the commit index when the round
+  of heartbeats is confirmed, not when the read arrives: later, and as good. A leader that has
+  committed nothing in its term refuses, where the dissertation lets it wait. Followers ask all
+  others, of whom only the leader answers, for who leads is not part of their state. One read
+  identifier may stand for any number of client requests.
+* Client sessions (§8) are not here yet.
 * Membership (§6): joint consensus as in the paper. New servers catch up as non-voting members
   before C_old,new is appended, until they have stored what is committed (the dissertation counts
   rounds); who is catching up is known to the leader alone, so that a new leader must be asked

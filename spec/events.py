@@ -21,7 +21,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from spec.messages import Message
-from spec.state import Command, Configuration, Entry, Index, ServerId, Snapshot, Term
+from spec.state import (
+    Command,
+    Configuration,
+    Entry,
+    Index,
+    RequestId,
+    ServerId,
+    Snapshot,
+    Term,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,6 +77,16 @@ class ClientRequest:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ReadRequest:
+    """Clients ask this server for reads, which share ``read_id``; never one used before (D6.4).
+
+    It may be repeated with the same id: messages to the leader may be lost.
+    """
+
+    read_id: RequestId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ChangeMembership:
     """An administrator asks this server to make ``members`` the cluster (§6)."""
 
@@ -108,6 +127,7 @@ Event = (
     | RetryTimeout
     | Replicate
     | ClientRequest
+    | ReadRequest
     | ChangeMembership
     | ChangeLearners
     | DurableUpTo
@@ -192,6 +212,21 @@ class ClientRequestRefused:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ReadReady:
+    """Answer the reads from any state in which ``read_index`` is applied; wait for it (D6.4)."""
+
+    read_id: RequestId
+    read_index: Index
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadRefused:
+    """The server does not know that it leads, or no more: ask again, perhaps elsewhere (D6.4)."""
+
+    read_id: RequestId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class MembershipChangeAccepted:
     """The leader replicates to the new servers; the change begins when they have caught up.
 
@@ -222,6 +257,8 @@ Effect = (
     | CommittedUpTo
     | ClientRequestAccepted
     | ClientRequestRefused
+    | ReadReady
+    | ReadRefused
     | MembershipChangeAccepted
     | MembershipChangeRefused
     | SteppedDown

@@ -30,6 +30,7 @@ from spec.events import (
     Event,
     PersistEntries,
     PersistTermAndVote,
+    ReadReady,
     Receive,
     Restart,
     Send,
@@ -627,7 +628,7 @@ def durable_before_sent(
                 stored = (term, vote, stored[2])
             case PersistEntries(first_index=first_index, entries=entries):
                 stored = (stored[0], stored[1], splice(stored[2], first_index, entries))
-            case Send() | CommittedUpTo() | ClientRequestAccepted():
+            case Send() | CommittedUpTo() | ClientRequestAccepted() | ReadReady():
                 answered = True
                 acted = True
                 continue

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from spec.state import Entry, Index, ServerId, Term
+from spec.state import NO_ROUND, Entry, Index, RequestId, Round, ServerId, Term
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +43,8 @@ class AppendEntries:
     prev_log_term: Term
     entries: tuple[Entry, ...]
     leader_commit: Index
+    round: Round = NO_ROUND
+    """The round of heartbeats to which it belongs (D6.4), if a read waits for its answers."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +53,8 @@ class AppendEntriesSuccess:
 
     term: Term
     match_index: Index
+    round: Round = NO_ROUND
+    """That of the request."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +65,8 @@ class AppendEntriesMismatch:
     prev_log_index: Index
     retry_from: Index
     """The next_index to try: one less than that of the request, or still less (§5.3)."""
+    round: Round = NO_ROUND
+    """That of the request."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,6 +76,29 @@ class StaleTerm:
     term: Term
 
 
-Request = RequestVote | AppendEntries
-Response = RequestVoteResponse | AppendEntriesSuccess | AppendEntriesMismatch | StaleTerm
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadIndexRequest:
+    """A follower asks the leader up to where it must have applied to serve a read (D6.4)."""
+
+    term: Term
+    read_id: RequestId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadIndexResponse:
+    """The leader led when the request had arrived; the read must see ``read_index``."""
+
+    term: Term
+    read_id: RequestId
+    read_index: Index
+
+
+Request = RequestVote | AppendEntries | ReadIndexRequest
+Response = (
+    RequestVoteResponse
+    | AppendEntriesSuccess
+    | AppendEntriesMismatch
+    | StaleTerm
+    | ReadIndexResponse
+)
 Message = Request | Response

@@ -31,6 +31,9 @@ from spec.events import (
     MembershipChangeRefused,
     PersistEntries,
     PersistTermAndVote,
+    ReadReady,
+    ReadRefused,
+    ReadRequest,
     Receive,
     Replicate,
     ResetElectionTimer,
@@ -65,12 +68,24 @@ from spec.messages import (
     AppendEntriesMismatch,
     AppendEntriesSuccess,
     Message,
+    ReadIndexRequest,
+    ReadIndexResponse,
     RequestVote,
     RequestVoteResponse,
     StaleTerm,
 )
 from spec.quorum import agreed_index, is_quorum
+from spec.reads import (
+    add,
+    answer_confirmed,
+    begin_round,
+    confirm,
+    knows_what_is_committed,
+    refuse_all,
+    round_under_way,
+)
 from spec.state import (
+    NO_ROUND,
     Candidate,
     Configuration,
     Entry,
@@ -80,6 +95,9 @@ from spec.state import (
     Leader,
     Log,
     NoOp,
+    Read,
+    RequestId,
+    Round,
     Server,
     ServerId,
     Term,
@@ -122,6 +140,8 @@ def step(options: Options, server: Server, event: Event) -> tuple[Server, Effect
             return on_replicate(server, event)
         case ClientRequest():
             return on_client_request(options, server, event)
+        case ReadRequest(read_id=read_id):
+            return on_read_request(server, read_id)
         case ChangeMembership():
             return on_change_membership(options, server, event)
         case ChangeLearners():
@@ -194,8 +214,16 @@ def receive(
             server, handled = on_append_entries(options, server, message)
         case AppendEntriesSuccess():
             server, handled = on_append_entries_success(options, server, source, message)
+            server, confirmed = on_heartbeat_answered(server, source, message.round)
+            handled += confirmed
         case AppendEntriesMismatch():
             server, handled = on_append_entries_mismatch(options, server, source, message)
+            server, confirmed = on_heartbeat_answered(server, source, message.round)
+            handled += confirmed
+        case ReadIndexRequest():
+            server, handled = on_read_index_request(server, source, message)
+        case ReadIndexResponse(read_id=read_id, read_index=read_index):
+            handled = (ReadReady(read_id=read_id, read_index=read_index),)
         case StaleTerm():
             handled = ()
         case _:
@@ -209,16 +237,19 @@ def update_term(server: Server, term: Term) -> tuple[Server, Effects]:
         return server, ()
     # A leader had no election timeout; as a follower it needs one.
     timer: Effects = (ResetElectionTimer(),) if isinstance(server.role, Leader) else ()
+    refused = refuse_all(server.role)
     server = replace(server, current_term=term, voted_for=None, role=Follower())
-    return server, (PersistTermAndVote(current_term=term, voted_for=None), *timer)
+    return server, (PersistTermAndVote(current_term=term, voted_for=None), *timer, *refused)
 
 
 def on_older_term(server: Server, source: ServerId, message: Message) -> tuple[Server, Effects]:
     """A request of an older term is refused with the newer term; an answer is ignored (§5.1)."""
     match message:
-        case RequestVote() | AppendEntries():
+        case RequestVote() | AppendEntries() | ReadIndexRequest():
             return server, (Send(to=source, message=StaleTerm(term=server.current_term)),)
         case RequestVoteResponse() | AppendEntriesSuccess() | AppendEntriesMismatch() | StaleTerm():
+            return server, ()
+        case ReadIndexResponse():
             return server, ()
         case _:
             assert_never(message)
@@ -259,13 +290,16 @@ def on_append_entries(
             term=server.current_term,
             prev_log_index=request.prev_log_index,
             retry_from=retry_from(options, server, request),
+            round=request.round,
         )
         return server, (*heard, Send(to=request.leader_id, message=mismatch))
 
     server, stored = store_entries(options, server, request)
     index_of_last_new_entry = Index(request.prev_log_index + len(request.entries))
     server, committed = commit_up_to(server, min(request.leader_commit, index_of_last_new_entry))
-    success = AppendEntriesSuccess(term=server.current_term, match_index=index_of_last_new_entry)
+    success = AppendEntriesSuccess(
+        term=server.current_term, match_index=index_of_last_new_entry, round=request.round
+    )
     return server, (*stored, *heard, *committed, Send(to=request.leader_id, message=success))
 
 
@@ -464,8 +498,11 @@ def append_blank_entry(options: Options, server: Server) -> tuple[Server, Effect
 def heartbeats(server: Server) -> Effects:
     """AppendEntries that carry no entries, to all other servers (§5.2)."""
     assert isinstance(server.role, Leader), "only a leader sends heartbeats"
-    next_index = server.role.next_index
-    return tuple(append_entries_to(server, p, next_index[p], count=0) for p in peers(server))
+    next_index, under_way = server.role.next_index, round_under_way(server.role)
+    return tuple(
+        append_entries_to(server, peer, next_index[peer], count=0, for_round=under_way)
+        for peer in peers(server)
+    )
 
 
 def replicate(options: Options, server: Server) -> Effects:
@@ -502,7 +539,11 @@ def on_replicate(server: Server, room: Replicate) -> tuple[Server, Effects]:
 
 
 def append_entries_to(
-    server: Server, peer: ServerId, first_index: Index, count: int | None = None
+    server: Server,
+    peer: ServerId,
+    first_index: Index,
+    count: int | None = None,
+    for_round: Round = NO_ROUND,
 ) -> Send:
     """AppendEntries with ``count`` entries from ``first_index`` on, or all of them (§5.3)."""
     prev_log_index = Index(first_index - 1)
@@ -515,6 +556,7 @@ def append_entries_to(
         prev_log_term=prev_log_term,
         entries=entries_from(server.log, first_index, count),
         leader_commit=server.commit_index,
+        round=for_round,
     )
     return Send(to=peer, message=request)
 
@@ -637,6 +679,81 @@ def on_durable_up_to(
             assert_never(server.role)
 
 
+# --- Reads (§8, D6.4) ---------------------------------------------------------------------------
+
+
+def on_read_request(server: Server, read_id: RequestId) -> tuple[Server, Effects]:
+    """A leader confirms that it leads; a follower asks the leader, whoever that is (D6.4)."""
+    match server.role:
+        case Leader() if knows_what_is_committed(server):
+            return await_round(server, server.role, Read(read_id=read_id, asked_by=None))
+        case Leader() | Candidate():
+            return server, (ReadRefused(read_id=read_id),)
+        case Follower():
+            request = ReadIndexRequest(term=server.current_term, read_id=read_id)
+            return server, tuple(Send(to=peer, message=request) for peer in peers(server))
+        case _:
+            assert_never(server.role)
+
+
+def on_read_index_request(
+    server: Server, follower: ServerId, request: ReadIndexRequest
+) -> tuple[Server, Effects]:
+    """A leader serves the reads of followers like its own; others do not answer (D6.4)."""
+    match server.role:
+        case Leader() if knows_what_is_committed(server):
+            read = Read(read_id=request.read_id, asked_by=follower)
+            return await_round(server, server.role, read)
+        case Leader() | Candidate() | Follower():
+            return server, ()
+        case _:
+            assert_never(server.role)
+
+
+def await_round(server: Server, role: Leader, read: Read) -> tuple[Server, Effects]:
+    """A read waits for a round of heartbeats that begins after it has arrived (D6.4)."""
+    role = replace(role, reads=add(role.reads, read))
+    return begin_next_round(replace(server, role=role), role)
+
+
+def begin_next_round(server: Server, role: Leader) -> tuple[Server, Effects]:
+    """If reads wait and no round is under way: begin one, with heartbeats to all (D6.4)."""
+    if role.reads.confirming or not role.reads.waiting:
+        return server, ()
+    role = replace(role, reads=begin_round(role.reads))
+    server = replace(server, role=role)
+    begun = heartbeats(server)
+    server, answered = answer_reads(server, role)  # a leader alone needs no answers
+    return server, begun + answered
+
+
+def on_heartbeat_answered(
+    server: Server, follower: ServerId, of_round: Round
+) -> tuple[Server, Effects]:
+    """An answer, success or mismatch, says that the leader led when its round began (D6.4).
+
+    It may also have brought another configuration into force, so reads are looked at anyway.
+    """
+    match server.role:
+        case Leader(reads=reads) if reads.confirming:
+            role = replace(server.role, reads=confirm(reads, follower, of_round))
+            return answer_reads(replace(server, role=role), role)
+        case Leader() | Candidate() | Follower():
+            return server, ()
+        case _:
+            assert_never(server.role)
+
+
+def answer_reads(server: Server, role: Leader) -> tuple[Server, Effects]:
+    """If the round is confirmed: answer its reads, and go on with those that wait (D6.4)."""
+    reads, answers = answer_confirmed(server, role)
+    if not answers:
+        return server, ()
+    role = replace(role, reads=reads)
+    server, begun = begin_next_round(replace(server, role=role), role)
+    return server, answers + begun
+
+
 # --- Cluster membership changes (§6) ------------------------------------------------------------
 
 
@@ -678,4 +795,5 @@ def step_down_if_removed(server: Server) -> tuple[Server, Effects]:
     """A leader that is not in C_new leads until C_new is committed (§6)."""
     if not is_outside(server):
         return server, ()
-    return replace(server, role=Follower()), (SteppedDown(), ResetElectionTimer())
+    refused = refuse_all(server.role)
+    return replace(server, role=Follower()), (SteppedDown(), ResetElectionTimer(), *refused)

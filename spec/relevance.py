@@ -14,11 +14,14 @@ from spec.messages import (
     AppendEntriesMismatch,
     AppendEntriesSuccess,
     Message,
+    ReadIndexRequest,
+    ReadIndexResponse,
     RequestVote,
     RequestVoteResponse,
     StaleTerm,
 )
-from spec.state import Candidate, Index, Leader, Server, ServerId, Term
+from spec.reads import can_confirm
+from spec.state import Candidate, Follower, Index, Leader, Server, ServerId, Term
 
 
 def is_obsolete(server: Server, source: ServerId, message: Message) -> bool:
@@ -26,6 +29,10 @@ def is_obsolete(server: Server, source: ServerId, message: Message) -> bool:
     match message:
         case RequestVote() | AppendEntries():
             return False  # an older request is still answered with the newer term
+        case ReadIndexRequest(term=term):  # nobody who follows will lead in this term
+            return term == server.current_term and isinstance(server.role, Follower)
+        case ReadIndexResponse(term=term):
+            return term < server.current_term
         case StaleTerm(term=term):
             return term <= server.current_term
         case RequestVoteResponse() | AppendEntriesSuccess() | AppendEntriesMismatch():
@@ -47,12 +54,17 @@ def _is_obsolete_answer(
             return not granted or source in votes
         case _, Candidate():
             return False  # it may win this term and hear such an answer as its leader
-        case AppendEntriesSuccess(match_index=match_index), Leader(match_index=known):
-            return source in known and match_index <= known[source]
-        case AppendEntriesMismatch(prev_log_index=prev), Leader(
+        case AppendEntriesSuccess(match_index=match_index, round=of_round), Leader(
+            match_index=known
+        ):
+            tells_of_round = can_confirm(server.role.reads, source, of_round)
+            return source in known and match_index <= known[source] and not tells_of_round
+        case AppendEntriesMismatch(prev_log_index=prev, round=of_round), Leader(
             next_index=next_index, match_index=known
         ):
-            return source in known and not known[source] < prev < next_index[source]
+            tells_of_round = can_confirm(server.role.reads, source, of_round)
+            old_news = source in known and not known[source] < prev < next_index[source]
+            return old_news and not tells_of_round
         case _:
             return True  # a follower leads and stands no more in this term, a leader has its votes
 
@@ -63,7 +75,9 @@ def representative(server: Server, source: ServerId, message: Message) -> Messag
     Requests of older terms are all refused alike, now and ever after (§5.1).
     """
     match message:
-        case RequestVote() | AppendEntries() if message.term < server.current_term:
+        case RequestVote() | AppendEntries() | ReadIndexRequest() if (
+            message.term < server.current_term
+        ):
             return RequestVote(
                 term=Term(0), candidate_id=source, last_log_index=Index(0), last_log_term=Term(0)
             )

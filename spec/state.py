@@ -16,6 +16,17 @@ from spec.entries import Entries
 ServerId = NewType("ServerId", int)
 Term = NewType("Term", int)
 Index = NewType("Index", int)
+ClientId = NewType("ClientId", int)
+Round = NewType("Round", int)
+NO_ROUND = Round(0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestId:
+    """Names one request of one client, for ever: answers and retries are told by it (§8, D6.3)."""
+
+    client_id: ClientId
+    serial_number: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,6 +141,32 @@ class Candidate:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Read:
+    """A read-only request that waits at a leader (§8, D6.4)."""
+
+    read_id: RequestId
+    asked_by: ServerId | None
+    """The follower that asks for the index and answers the client itself; ``None``: nobody."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reads:
+    """Reads that wait until their leader is sure to lead still (§8, D6.4)."""
+
+    round: Round = NO_ROUND
+    """Rounds of heartbeats begun for reads in this term."""
+    confirming: frozenset[Read] = frozenset()
+    """The reads for which the last of them is under way; none: none is."""
+    confirmed_by: frozenset[ServerId] = frozenset()
+    """Who has answered it."""
+    waiting: frozenset[Read] = frozenset()
+    """Reads that arrived since it began: they share the next one."""
+
+
+NO_READS = Reads()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Leader:
     """Leads ``current_term``; Figure 2, "Volatile state on leaders".
 
@@ -143,6 +180,7 @@ class Leader:
     """The members that were asked for, while those of them that are new catch up (§6)."""
     learners: frozenset[ServerId] = frozenset()
     """Servers that get the log without being members, for as long as this server leads (§6)."""
+    reads: Reads = NO_READS
 
 
 Role = Follower | Candidate | Leader

@@ -23,6 +23,7 @@ READING_ORDER = (
     "log",
     "quorum",
     "membership",
+    "reads",
     "raft",
     "cluster",
     "disk",

@@ -29,6 +29,7 @@ from spec.events import (
     Event,
     HeartbeatTimeout,
     PersistEntries,
+    ReadRequest,
     Receive,
     Replicate,
     Restart,
@@ -38,7 +39,7 @@ from spec.events import (
 from spec.invariants import PROPERTIES
 from spec.messages import AppendEntries, AppendEntriesSuccess, RequestVote
 from spec.raft import PAPER, SERVER, Options, step
-from spec.state import Follower, Index, Log, Server, ServerId, Term
+from spec.state import ClientId, Follower, Index, Log, RequestId, Server, ServerId, Term
 from tests.cluster import S1, S2, S3, ClaimBroken, Cluster, Packet, Shape, Step, client_request
 
 RANDOM = settings(
@@ -107,6 +108,13 @@ class ClusterMachine(RuleBasedStateMachine):
     def client(self, server_id: ServerId, commands: list[str], heard_by: set[ServerId]) -> None:
         """Clients ask anyone, but more often a leader."""
         self.happen(server_id, client_request(*commands), heard_by)
+
+    @once_begun
+    @rule(server_id=A_LEADER | ANYONE, number=st.integers(1, 3), heard_by=SOME)
+    def read(self, server_id: ServerId, number: int, heard_by: set[ServerId]) -> None:
+        """Clients ask anyone for a read, perhaps again."""
+        read_id = RequestId(client_id=ClientId(9), serial_number=number)
+        self.happen(server_id, ReadRequest(read_id=read_id), heard_by)
 
     @once_begun
     @rule(server_id=A_LEADER | ANYONE, members=st.sets(ANYONE, min_size=1), heard_by=SOME)

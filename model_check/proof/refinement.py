@@ -37,6 +37,7 @@ from spec.events import (
     ElectionTimeout,
     Event,
     HeartbeatTimeout,
+    ReadRequest,
     Receive,
     Replicate,
     Restart,
@@ -48,6 +49,8 @@ from spec.messages import (
     AppendEntries,
     AppendEntriesMismatch,
     AppendEntriesSuccess,
+    ReadIndexRequest,
+    ReadIndexResponse,
     RequestVote,
     RequestVoteResponse,
     StaleTerm,
@@ -202,6 +205,8 @@ def witness(
             pass
         case ChangeMembership() | ChangeLearners():
             pass
+        case ReadRequest():
+            pass
         case DurableUpTo():
             pass  # what is durable here and not known to be is stored nonetheless
         case _:
@@ -240,7 +245,7 @@ def _handled(
                 match = after.role.match_index[source]
                 if match != before.role.match_index[source]:
                     yield act.receive_acknowledgement, (n, source, match)
-        case AppendEntriesMismatch() | StaleTerm():
+        case AppendEntriesMismatch() | StaleTerm() | ReadIndexRequest() | ReadIndexResponse():
             pass
         case _:
             assert_never(message)
@@ -339,7 +344,7 @@ def covered(state: State, n: ServerId, effects: Effects) -> None:
                 was_sent = entries.leader_id == n and state.append_sent(sent_by(state, n, entries))
             case AppendEntriesSuccess(term=term, match_index=match_index):
                 was_sent = match_index <= state.acknowledged(n, term)
-            case AppendEntriesMismatch() | StaleTerm():
+            case AppendEntriesMismatch() | StaleTerm() | ReadIndexRequest() | ReadIndexResponse():
                 was_sent = True
             case _:
                 assert_never(effect.message)
