@@ -21,7 +21,7 @@ class Timing:
     election_timeout_s: tuple[float, float] = (0.150, 0.300)
     """Each timeout is drawn anew from this range (§5.2, §9.3)."""
     heartbeat_s: float = 0.040
-    retry_s: float = 0.200
+    retry_s: float = 0.100
     """A request to a peer that is not answered for so long is taken for lost (§5.1)."""
     request_s: float = 5.0
     """How long a client waits for the outcome of a command before it is told what is known."""

@@ -59,6 +59,8 @@ class LocalCluster:
 
     def start(self) -> Iterator[str]:
         """Start every node; one line a node when it listens."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, signal.default_int_handler)
         for i in self.ports:
             self.start_node(i)
         for i, ports in self.ports.items():
@@ -87,8 +89,7 @@ class LocalCluster:
             )
 
     def wait(self, say: Callable[[str], None]) -> None:
-        """Wait for Ctrl-C or SIGTERM, then stop all nodes; tells of a node that ends by itself."""
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        """Wait for Ctrl-C, SIGTERM or the end of all nodes; tells of one that ends by itself."""
         with suppress(KeyboardInterrupt):
             while self.processes:
                 for i, process in list(self.processes.items()):
@@ -96,7 +97,6 @@ class LocalCluster:
                         del self.processes[i]
                         say(f"n{i} ended ({describe_end(process.returncode)}), see n{i}.log")
                 time.sleep(0.1)
-        self.stop()
 
     def stop(self) -> None:
         """SIGTERM to every node, and SIGKILL to one that does not end in time."""

@@ -9,8 +9,8 @@ by asyncio in ``impl.server`` and by fakes in the tests. The seams call back on 
 * the disk calls what it was given once a batch is durable;
 * clients' requests come by ``write`` and ``read``.
 
-The order of effects (see ``spec.events``) is kept by counting: each ``Persist...`` effect has a
-number, and what must not be done before it is durable waits in ``_held`` with that number.
+The durability contract of ``spec.events`` is kept by counting: each ``Persist...`` effect has a
+number, and a message that must not leave before it is durable waits in ``_held`` with that number.
 """
 
 from __future__ import annotations
@@ -18,11 +18,12 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from random import Random
 from typing import Protocol, assert_never
 
 from impl.clock import Clock, Timing
+from impl.machine import Result, StateMachine, decode_result, encode_result
 from impl.requests import (
     Answer,
     Batch,
@@ -44,7 +45,8 @@ from impl.wire import (
     PeerMessage,
     SnapshotPiece,
 )
-from spec.disk import durable_up_to
+from spec.disk import Batch as DiskBatch
+from spec.disk import durable_up_to, is_about_the_log, waits_for
 from spec.events import (
     BecameLeader,
     ChangeMembership,
@@ -66,7 +68,9 @@ from spec.events import (
     PersistTermAndVote,
     ReadReady,
     ReadRefused,
+    ReadRequest,
     Receive,
+    Replicate,
     ResetElectionTimer,
     Restart,
     RetryTimeout,
@@ -74,25 +78,29 @@ from spec.events import (
     SteppedDown,
 )
 from spec.log import entry_at, last_index
-from spec.messages import Message
+from spec.messages import Message, ReadIndexResponse
 from spec.quorum import members
 from spec.raft import Options, step
-from spec.state import Command, Configuration, Index, Leader, NoOp, Server, ServerId
+from spec.state import (
+    ClientId,
+    Command,
+    Configuration,
+    Index,
+    Leader,
+    NoOp,
+    RequestId,
+    Server,
+    ServerId,
+    Term,
+)
 
 log = logging.getLogger(__name__)
 
-
-class StateMachine(Protocol):
-    """What the node needs of the replicated object; deterministic (see ``impl.store``)."""
-
-    def apply(self, time_ms: int, commands: Sequence[bytes]) -> list[object]:
-        """Carry out commands; one result each."""
-
-    def query(self, time_ms: int, query: object) -> object:
-        """Look without changing anything."""
-
-    def next_due(self) -> int | None:
-        """When it wants to be told the time next, by a batch without commands."""
+VOTE = DiskBatch(writes=(PersistTermAndVote(current_term=Term(0), voted_for=None),))
+ENTRIES = DiskBatch(writes=(PersistEntries(first_index=Index(1), entries=()),))
+"""The two kinds of writes that a message may have to wait for, see ``spec.disk.waits_for``."""
+ENTRY_BYTES = 32
+"""Of an entry beside its data, about."""
 
 
 class Disk(Protocol):
@@ -121,11 +129,39 @@ class Limits:
 
     open_entries: int = 2
     """Entries a leader keeps under way at once: what comes later is gathered for the next one."""
+    unacknowledged_bytes: int = 8 << 20
+    """Of entries on their way to one peer; beyond this, the peer gets no more."""
+    message_bytes: int = 1 << 20
+    """Of entries in one message, unless a single entry is longer."""
     batch_commands: int = 8192
     batch_bytes: int = 4 << 20
     applied_commands_at_once: int = 4096
     queued_bytes: int = 64 << 20
     """Of clients' commands that wait; beyond this, clients are not read from."""
+
+
+@dataclass(slots=True, eq=False)
+class Flow:
+    """Entries on their way to one peer, while this node leads."""
+
+    next_index: Index
+    """As it was when the peer was looked at last."""
+    sent: Index
+    """The last entry that was sent and not taken for lost."""
+    progress_at: float
+    in_flight: deque[tuple[Index, int]] = field(default_factory=deque)
+    """The last entry and the bytes of each message without an answer."""
+    size: int = 0
+    """Bytes in flight."""
+
+
+@dataclass(slots=True, eq=False)
+class Confirming:
+    """Reads for which a round was asked."""
+
+    read_id: RequestId
+    reads: list[Read]
+    asked_at: float
 
 
 Observer = Callable[[Server, Event, Server, Effects], None]
@@ -146,8 +182,6 @@ class Node:
         random: Random,
         timing: Timing,
         limits: Limits,
-        encode_result: Callable[[object], bytes],
-        decode_result: Callable[[bytes], object],
         observe: Observer | None = None,
     ) -> None:
         self.server = server
@@ -162,20 +196,20 @@ class Node:
         self._random = random
         self._timing = timing
         self._limits = limits
-        self._encode_result = encode_result
-        self._decode_result = decode_result
         self._observe = observe
 
         self._turn_is_due = False
         self._election_deadline = 0.0
+        self._flows: dict[ServerId, Flow] = {}
+        self._awaiting_commit: set[ServerId] = set()
         self._stopped: str | None = None
 
         self._unwritten: list[Persist] = []
         self._writing = False
         self._persists = 0  # asked for so far
         self._durable = 0  # of those, on stable storage
-        self._held: deque[tuple[int, Send | CommittedUpTo]] = deque()
-        self._committed = Index(0)  # may be applied: all that it rests on is durable
+        self._votes = 0  # asked for up to and with the last term or vote
+        self._held: deque[tuple[int, Send]] = deque()
 
         self._queue: deque[Write] = deque()
         self._proposing: list[Write] = []
@@ -183,7 +217,9 @@ class Node:
         self._forwarded: dict[int, tuple[ServerId, list[Write]]] = {}
         self._request_id = 0
         self._reads: deque[Read] = deque()
-        self._confirming: list[Read] = []
+        self._confirming: Confirming | None = None
+        self._may_ask = True
+        self._read_serial = random.getrandbits(60)
         self._confirmed: deque[tuple[Index, list[Read]]] = deque()
         self._answer_change: Callable[[str], None] | None = None
 
@@ -204,7 +240,8 @@ class Node:
         for write in self._queue:
             write.answer(NotDone(reason, "SHUTDOWN"))
         confirmed = [reads for _, reads in self._confirmed]
-        for reads in (self._reads, self._confirming, *confirmed):
+        asked = self._confirming.reads if self._confirming is not None else []
+        for reads in (self._reads, asked, *confirmed):
             for read in reads:
                 read.answer(NotDone(reason, "SHUTDOWN"))
         started = [batch.writes for batches in self._open.values() for batch in batches]
@@ -240,6 +277,11 @@ class Node:
     def _on_message(self, source: ServerId, message: Message) -> None:
         self.handle(Receive(source=source, message=message))
 
+    def connected(self, peer: ServerId) -> None:
+        """What was on its way to ``peer`` did not arrive."""
+        self._flows.pop(peer, None)
+        self._schedule_turn()
+
     def disconnected(self, peer: ServerId) -> None:
         """The connection on which ``peer`` would answer is gone, and its answers with it."""
         for request_id, (to, writes) in list(self._forwarded.items()):
@@ -266,6 +308,7 @@ class Node:
             self._carry_out(effect)
         if self.leader_id == self.server.server_id and not self.leads:
             self.leader_id = None
+            self._flows.clear()
         self._schedule_turn()
 
     @property
@@ -312,6 +355,7 @@ class Node:
         if self._stopped is not None:
             return
         self.handle(HeartbeatTimeout())
+        self._repeat_confirming()
         self._give_up_late()
         self._tell_time()
         self._clock.call_later(self._timing.heartbeat_s, self._on_heartbeat)
@@ -335,28 +379,87 @@ class Node:
         if self._stopped is not None:
             return
         self._apply()
-        if self._reads and not self._confirming:
+        if self._reads and self._confirming is None and self._may_ask:
             self._confirm()
         if self._queue:
             self._start_writes()
+        if self.leads:
+            self._replicate()
+        self._network.flush()
         if self._unwritten and not self._writing:
             self._write()
-        self._network.flush()
 
     def _write(self) -> None:
+        """Everything that is not written yet; then the disk has the log that the server has."""
         batch, self._unwritten = self._unwritten, []
         self._writing = True
-        written = durable_up_to(self.server.log)
-        self._disk.write(batch, lambda: self._on_durable(len(batch), written))
+        told = durable_up_to(self.server.log) if is_about_the_log(batch) else None
+        self._disk.write(batch, lambda: self._on_durable(len(batch), told))
 
-    def _on_durable(self, count: int, written: DurableUpTo) -> None:
+    def _on_durable(self, count: int, told: DurableUpTo | None) -> None:
         self._writing = False
         self._durable += count
-        self.handle(written)
-        held = self._held
-        while held and held[0][0] <= self._durable:
-            self._release(held.popleft()[1])
+        if told is not None and self._options.parallel_write:
+            self.handle(told)
+        held, self._held = self._held, deque()
+        for number, send in held:
+            if number <= self._durable:
+                self._network.send(send.to, send.message)
+            else:
+                self._held.append((number, send))
         self._turn()
+
+    # --- Replication: how much is sent when, of what spec allows -----------------------------
+
+    def _replicate(self) -> None:
+        """Send each peer what it lacks, as far as there is room on the way."""
+        role = self.server.role
+        assert isinstance(role, Leader), "asked only while this node leads"
+        for peer, next_index in role.next_index.items():
+            flow = self._flow(peer, next_index, role.match_index[peer])
+            end = last_index(self.server.log)
+            while flow.sent < end and flow.size < self._limits.unacknowledged_bytes:
+                if flow.in_flight and role.match_index[peer] == 0:
+                    break  # one message, until its answer tells where the logs agree
+                self._send_entries(peer, flow)
+            if peer in self._awaiting_commit:
+                first_index = Index(flow.sent + 1)
+                self.handle(Replicate(to=peer, first_index=first_index, count=0))
+        self._awaiting_commit.clear()
+
+    def _flow(self, peer: ServerId, next_index: Index, match_index: Index) -> Flow:
+        """The peer's flow, after what is acknowledged, or lost, was taken out of it."""
+        now = self._clock.now()
+        flow = self._flows.get(peer)
+        if (
+            flow is None
+            or next_index < flow.next_index
+            or (flow.in_flight and now - flow.progress_at > self._timing.retry_s)
+        ):
+            flow = self._flows[peer] = Flow(next_index, Index(next_index - 1), now)
+        while flow.in_flight and flow.in_flight[0][0] <= match_index:
+            flow.size -= flow.in_flight.popleft()[1]
+            flow.progress_at = now
+        flow.next_index = next_index
+        flow.sent = max(flow.sent, Index(next_index - 1))
+        return flow
+
+    def _send_entries(self, peer: ServerId, flow: Flow) -> None:
+        """One message, with as many entries as fit."""
+        first_index, count, size = Index(flow.sent + 1), 0, 0
+        while size < self._limits.message_bytes:
+            entry = entry_at(self.server.log, Index(first_index + count))
+            if entry is None:
+                break
+            payload = entry.payload
+            size += ENTRY_BYTES + (len(payload.data) if isinstance(payload, Command) else 0)
+            count += 1
+        if not flow.in_flight:
+            flow.progress_at = self._clock.now()
+        flow.sent = Index(flow.sent + count)
+        flow.in_flight.append((flow.sent, size))
+        flow.size += size
+        self.handle(Replicate(to=peer, first_index=first_index, count=count))
 
     # --- Effects ----------------------------------------------------------------------------
 
@@ -365,11 +468,14 @@ class Node:
             case PersistTermAndVote() | PersistEntries():
                 self._unwritten.append(effect)
                 self._persists += 1
-            case Send() | CommittedUpTo():
-                if self._durable == self._persists:
-                    self._release(effect)
-                else:
-                    self._held.append((self._persists, effect))
+                if isinstance(effect, PersistTermAndVote):
+                    self._votes = self._persists
+            case Send():
+                self._send(effect)
+            case CommittedUpTo():
+                self._may_ask = True  # the turn that follows applies what is committed
+            case ReadReady() | ReadRefused():
+                self._on_read_answer(effect)
             case ResetElectionTimer():
                 self._reset_election_timer()
             case HeardFromLeader(leader_id=leader_id):
@@ -382,8 +488,6 @@ class Node:
                 self._proposing = []
             case ClientRequestRefused():
                 pass  # the requests stay in ``_proposing``
-            case ReadReady() | ReadRefused():
-                pass  # no read was asked for
             case MembershipChangeAccepted():
                 self._tell_administrator("")
             case MembershipChangeRefused(reason=reason):
@@ -393,16 +497,20 @@ class Node:
             case _:
                 assert_never(effect)
 
-    def _release(self, effect: Send | CommittedUpTo) -> None:
-        """All that came before is durable."""
-        match effect:
-            case Send(to=to, message=message):
-                self._network.send(to, message)
-            case CommittedUpTo(commit_index=commit_index):
-                self._committed = max(self._committed, commit_index)
-                self._schedule_turn()
-            case _:
-                assert_never(effect)
+    def _send(self, send: Send) -> None:
+        """At once, or when the writes are durable that the contract of ``spec`` names."""
+        if waits_for(send, ENTRIES):
+            number = self._persists
+        elif waits_for(send, VOTE):
+            number = self._votes
+        else:
+            number = 0
+        if isinstance(send.message, ReadIndexResponse):
+            self._awaiting_commit.add(send.to)
+        if number <= self._durable:
+            self._network.send(send.to, send.message)
+        else:
+            self._held.append((number, send))
 
     def _hear_of_leader(self, leader_id: ServerId) -> None:
         if leader_id != self.leader_id:
@@ -419,14 +527,14 @@ class Node:
     def _apply(self) -> None:
         """Apply what is committed, a bounded number of commands in one turn."""
         room = self._limits.applied_commands_at_once
-        while self.applied_index < self._committed:
+        while self.applied_index < self.server.commit_index:
             if room <= 0:
                 self._schedule_turn()
                 return
             index = Index(self.applied_index + 1)
             entry = entry_at(self.server.log, index)
             assert entry is not None, "what is committed is in the log"
-            results: list[object] = []
+            results: list[Result] = []
             match entry.payload:
                 case Command() as command:
                     results = self._machine.apply(*commands_in(command))
@@ -447,7 +555,7 @@ class Node:
                 results = [self._machine.query(now, query) for query in read.queries]
                 read.answer(Done(results, self.applied_index))
 
-    def _distribute(self, writes: Sequence[Write], results: Sequence[object], index: Index) -> None:
+    def _distribute(self, writes: Sequence[Write], results: Sequence[Result], index: Index) -> None:
         """Each write gets the results of its own commands."""
         start = 0
         for write in writes:
@@ -465,20 +573,35 @@ class Node:
 
     def _confirm(self) -> None:
         """One round for all reads that wait; those that come meanwhile share the next one."""
-        self._confirming.extend(self._reads)
+        self._read_serial += 1
+        read_id = RequestId(
+            client_id=ClientId(self.server.server_id), serial_number=self._read_serial
+        )
+        self._confirming = Confirming(read_id, list(self._reads), self._clock.now())
         self._reads.clear()
-        self.write((), self._on_confirmed)
+        self.handle(ReadRequest(read_id=read_id))
 
-    def _on_confirmed(self, outcome: Outcome) -> None:
-        reads, self._confirming = self._confirming, []
-        match outcome:
-            case Done(index=index):
-                self._confirmed.append((index, reads))
-            case NotDone() | Unknown():
-                self._reads.extendleft(reversed(reads))
+    def _repeat_confirming(self) -> None:
+        """Messages may have been lost, or the leader may be another one now."""
+        self._may_ask = True
+        asked = self._confirming
+        if asked is not None and self._clock.now() - asked.asked_at >= self._timing.retry_s:
+            asked.asked_at = self._clock.now()
+            self.handle(ReadRequest(read_id=asked.read_id))
+
+    def _on_read_answer(self, effect: ReadReady | ReadRefused) -> None:
+        asked = self._confirming
+        if asked is None or asked.read_id != effect.read_id:
+            return
+        self._confirming = None
+        match effect:
+            case ReadReady(read_index=read_index):
+                self._confirmed.append((read_index, asked.reads))
+            case ReadRefused():
+                self._reads.extendleft(reversed(asked.reads))
+                self._may_ask = False  # until something has changed
             case _:
-                assert_never(outcome)
-        self._schedule_turn()
+                assert_never(effect)
 
     # --- Writes -----------------------------------------------------------------------------
 
@@ -552,7 +675,7 @@ class Node:
             case ForwardDone(request_id=request_id, index=index, results=results):
                 if request_id in self._forwarded:
                     _, writes = self._forwarded.pop(request_id)
-                    decoded = [self._decode_result(result) for result in results]
+                    decoded = [decode_result(result) for result in results]
                     self._distribute(writes, decoded, index)
             case ForwardFailed(request_id=request_id, unknown=unknown, reason=reason):
                 if request_id in self._forwarded:
@@ -572,7 +695,7 @@ class Node:
         answer: Courier
         match outcome:
             case Done(results=results, index=index):
-                encoded = tuple(self._encode_result(result) for result in results)
+                encoded = tuple(encode_result(result) for result in results)
                 answer = ForwardDone(request_id=request_id, index=index, results=encoded)
             case NotDone(reason=reason):
                 answer = ForwardFailed(request_id=request_id, unknown=False, reason=reason)
@@ -603,6 +726,10 @@ class Node:
             write.answer(refusal)
         while self._reads and self._reads[0].deadline <= now:
             self._reads.popleft().answer(refusal)
+        asked = self._confirming
+        if asked is not None and all(read.deadline <= now for read in asked.reads):
+            self._confirming = None
+            self._reads.extendleft(reversed(asked.reads))
         for index, batches in list(self._open.items()):
             if all(w.deadline <= now for batch in batches for w in batch.writes):
                 del self._open[index]

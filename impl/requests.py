@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import msgspec
 
+from impl.machine import Result
 from spec.state import Command, Index, Term
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -31,7 +32,7 @@ def commands_in(payload: Command) -> tuple[int, list[bytes]]:
 class Done:
     """The commands were applied (or the queries answered) with these results, one each."""
 
-    results: Sequence[object]
+    results: Sequence[Result]
     index: Index
     """The log up to here has been applied."""
 

@@ -230,6 +230,11 @@ class Link:
         log.info("connected to n%d at %s", self.peer, self._address)
         self._peers.on_connected(self.peer)
 
+    @property
+    def is_open(self) -> bool:
+        """Can a frame leave?"""
+        return self._connection is not None
+
     def send(self, frame: bytes) -> bool:
         """Queue a frame if it can leave."""
         connection = self._connection
@@ -349,7 +354,9 @@ class Peers:
         self._keeper = loop.create_task(self._keep_alive())
 
     def add(self, peer: ServerId, address: Address) -> None:
-        """Begin to talk to one more peer."""
+        """Begin to talk to one more peer, or to one that is somewhere else now."""
+        if peer in self._tasks:
+            self._tasks[peer].cancel()
         self.addresses[peer] = address
         link = self._links[peer] = Link(self, peer, address)
         self._tasks[peer] = asyncio.get_running_loop().create_task(link.run())
@@ -371,7 +378,7 @@ class Peers:
     def send(self, to: ServerId, message: PeerMessage) -> bool:
         """Queue a message; the same one for several peers is encoded once."""
         link = self._links.get(to)
-        if link is None:
+        if link is None or not link.is_open:
             return False
         last, frame = self._last
         if message != last:

@@ -1,0 +1,262 @@
+"""A node as a process: the seams of ``impl.node`` filled by asyncio and by the disk's thread."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.metadata
+import logging
+import signal
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from queue import SimpleQueue
+from random import Random
+from typing import Any
+
+from impl.addresses import Place, WithAddresses
+from impl.admin import Administration
+from impl.clients import ClientLimits, ClientListener
+from impl.clock import LoopClock, Timing
+from impl.config import Address, Settings
+from impl.disk import DiskFull, StorageError
+from impl.node import Limits, Node
+from impl.status import PeerStatus, Status
+from impl.storage import Storage, open_storage
+from impl.store import KeyValueStore
+from impl.transport import Identity, PeerLimits, Peers, Security
+from spec.entries import Entries
+from spec.events import Persist
+from spec.log import last_index
+from spec.quorum import is_quorum, members
+from spec.raft import SERVER, recover
+from spec.state import Configuration, Index, Leader, Log, ServerId
+
+log = logging.getLogger(__name__)
+
+
+class DiskThread:
+    """The node's disk: one thread writes batch after batch, each with one sync."""
+
+    RETRY_S = 0.5
+
+    def __init__(self, storage: Storage, failed: Callable[[str], None]) -> None:
+        self._storage = storage
+        self._failed = failed
+        self._loop = asyncio.get_running_loop()
+        self._batches: SimpleQueue[tuple[Sequence[Persist], Callable[[], None]] | None]
+        self._batches = SimpleQueue()
+        self._closing = threading.Event()
+        self.is_full = False
+        self._thread = threading.Thread(target=self._run, name="disk", daemon=True)
+        self._thread.start()
+
+    def write(self, batch: Sequence[Persist], durable: Callable[[], None]) -> None:
+        """Write the batch in the thread; ``durable`` is called in the loop."""
+        self._batches.put((batch, durable))
+
+    def close(self) -> None:
+        """Finish the batch that is being written, and no other."""
+        self._closing.set()
+        self._batches.put(None)
+        self._thread.join()
+
+    def _run(self) -> None:
+        while (job := self._batches.get()) is not None and not self._closing.is_set():
+            batch, durable = job
+            try:
+                self._write(batch)
+            except StorageError as error:
+                self._loop.call_soon_threadsafe(self._failed, f"cannot write: {error}")
+                return
+            if not self._closing.is_set():
+                self._loop.call_soon_threadsafe(durable)
+
+    def _write(self, batch: Sequence[Persist]) -> None:
+        """A full disk is waited out: nothing was written, and nothing that rests on it is said."""
+        while True:
+            try:
+                self._storage.write(batch)
+            except DiskFull as error:
+                if not self.is_full:
+                    log.error(
+                        "the disk is full, nothing is accepted until there is room: %s", error
+                    )
+                self.is_full = True
+                if self._closing.wait(self.RETRY_S):
+                    return
+            else:
+                if self.is_full:
+                    log.info("there is room on the disk again")
+                self.is_full = False
+                return
+
+
+class Server:
+    """One running node and all that belongs to it."""
+
+    def __init__(self, settings: Settings, storage: Storage) -> None:
+        self._settings = settings
+        self._storage = storage
+        self._loop = asyncio.get_running_loop()
+        self._started_at = self._loop.time()
+        self._failure: asyncio.Future[str] = self._loop.create_future()
+        self._limits = Limits()
+        self.disk = DiskThread(storage, self._fail)
+        self.peers = Peers(
+            identity=Identity(cluster_id=settings.cluster, server_id=settings.member),
+            listen=settings.peer_address,
+            addresses={i: a for i, a in settings.members if i != settings.member},
+            limits=PeerLimits(),
+            security=Security(),
+        )
+        self.machine = WithAddresses(KeyValueStore())
+        self.node = self._make_node()
+        self.peers.deliver = self.node.receive
+        self.peers.on_connected = self.node.connected
+        self.peers.on_disconnected = self.node.disconnected
+        self.administration = Administration(
+            node=self.node,
+            network=self.peers,
+            machine=self.machine,
+            own=Place(settings.peer_address, settings.advertise_clients or settings.listen_clients),
+            status=self.status,
+        )
+        self.listener = ClientListener(
+            node=self.node,
+            limits=ClientLimits(connections=settings.max_clients),
+            queued_bytes=self._limits.queued_bytes,
+            is_full=lambda: self.disk.is_full,
+            about=self.about,
+            admin=self.administration.answer,
+        )
+
+    def _make_node(self) -> Node:
+        settings = self._settings
+        stored = self._storage.load()
+        return Node(
+            server=recover(
+                server_id=settings.member,
+                configuration=stored.configuration,
+                current_term=stored.current_term,
+                voted_for=stored.voted_for,
+                log=Log(snapshot=stored.snapshot, entries=Entries(stored.entries)),
+            ),
+            options=SERVER,
+            machine=self.machine,
+            disk=self.disk,
+            network=self.peers,
+            clock=LoopClock(self._loop),
+            random=Random(),
+            timing=Timing(
+                election_timeout_s=(settings.election_timeout_min, settings.election_timeout_max),
+                heartbeat_s=settings.heartbeat,
+                request_s=settings.request_timeout,
+            ),
+            limits=self._limits,
+        )
+
+    async def run(self, stop: asyncio.Event) -> str | None:
+        """Serve until ``stop`` is set, or something breaks: then the reason."""
+        await self.peers.start()
+        self.node.start()
+        await self.listener.start(self._settings.listen_clients, None)
+        log.info("serves redis://%s", self._settings.listen_clients)
+        stopping = self._loop.create_task(stop.wait())
+        tending = self._loop.create_task(self.administration.tend())
+        ends: list[asyncio.Future[Any]] = [stopping, tending, self._failure]
+        await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
+        tending.cancel()
+        failure = self._failure.result() if self._failure.done() else None
+        self.node.stop(failure or "this node is shutting down")
+        await self.listener.close()
+        await self.peers.close()
+        self.disk.close()
+        self._storage.close()
+        return failure
+
+    def _fail(self, reason: str) -> None:
+        if not self._failure.done():
+            log.critical("%s", reason)
+            self._failure.set_result(reason)
+
+    def status(self) -> Status:
+        """How this node is now."""
+        node, server = self.node, self.node.server
+        target = server.role.target if isinstance(server.role, Leader) else None
+        everyone = members(server.configuration)
+        return Status(
+            member=server.server_id,
+            cluster=self._settings.cluster,
+            version=importlib.metadata.version("checked-raft"),
+            uptime_s=self._loop.time() - self._started_at,
+            role=type(server.role).__name__.lower(),
+            term=server.current_term,
+            leader=node.leader_id,
+            members=everyone,
+            joint=server.configuration.new is not None,
+            learners=tuple(sorted((target or frozenset()) - set(everyone))),
+            commit_index=server.commit_index,
+            applied_index=node.applied_index,
+            last_index=last_index(server.log),
+            snapshot_index=Index(0),
+            log_bytes=sum(f.stat().st_size for f in self._settings.data_dir.iterdir()),
+            clients=len(self.listener.clients),
+            queued=node.queued,
+            quorum_contact_s=self._quorum_contact_s(),
+            peers=tuple(self._peer_status(peer, a) for peer, a in self.peers.addresses.items()),
+        )
+
+    def _peer_status(self, peer: ServerId, address: Address) -> PeerStatus:
+        server = self.node.server
+        match_index = server.role.match_index if isinstance(server.role, Leader) else {}
+        problem = self.peers.troubles().get(peer, "")
+        return PeerStatus(
+            member=peer,
+            address=str(address),
+            connected=not problem,
+            problem=problem,
+            match_index=match_index.get(peer),
+            lag=last_index(server.log) - match_index[peer] if peer in match_index else None,
+            heard_s=self.peers.heard_s().get(peer),
+        )
+
+    def _quorum_contact_s(self) -> float | None:
+        """Since when has this node heard of a quorum, by itself or by its leader?"""
+        node, server = self.node, self.node.server
+        heard = self.peers.heard_s()
+        if not node.leads:
+            return heard.get(node.leader_id) if node.leader_id is not None else None
+        heard = {**heard, server.server_id: 0.0}
+        for age in sorted(heard.values()):
+            if is_quorum(server.configuration, {i for i, h in heard.items() if h <= age}):
+                return age
+        return None
+
+    def about(self) -> Mapping[str, object]:
+        """The fields of INFO."""
+        server = self.node.server
+        return {
+            "member": server.server_id,
+            "role": type(server.role).__name__.lower(),
+            "term": server.current_term,
+            "leader": self.node.leader_id,
+            "commit_index": server.commit_index,
+            "applied_index": self.node.applied_index,
+            "last_index": last_index(server.log),
+        }
+
+
+async def serve(settings: Settings) -> str | None:
+    """Open the data directory and serve until SIGTERM or SIGINT; the reason if something broke."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    first = frozenset() if settings.join else frozenset(i for i, _ in settings.members)
+    storage = open_storage(
+        settings.data_dir,
+        cluster_id=settings.cluster,
+        server_id=settings.member,
+        configuration=Configuration(old=first),
+    )
+    return await Server(settings, storage).run(stop)
