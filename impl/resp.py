@@ -34,8 +34,9 @@ from impl.operations import (
 )
 from impl.resp_codec import OK, Parser, ProtocolError, encode, error
 from impl.store import integer
+from impl.watch import Asked, found, parse, prefix_of
 
-__all__ = ["Action", "Admin", "Local", "Read", "Session", "Write", "error"]
+__all__ = ["Action", "Admin", "Local", "Read", "Session", "Wait", "Write", "error"]
 
 MAX_QUEUED = 10_000
 MAX_QUEUED_BYTES = 16 << 20
@@ -150,6 +151,56 @@ class Execute(Write):
         if result is None and self._session.protocol == 2:
             return b"*-1\r\n"
         return super().render(result)
+
+
+class Changes(Read):
+    """XREAD: the changes there are."""
+
+    __slots__ = ("_asked",)
+
+    def __init__(self, session: Session, asked: Asked) -> None:
+        super().__init__(session, ("exec", [], asked.operations))
+        self._asked = asked
+
+    def render(self, result: Result) -> bytes:
+        """The changes by stream, or nil if there are none."""
+        return self.take(result) or self.nothing()
+
+    def take(self, result: Result) -> bytes | None:
+        """The reply, or None if there are no changes yet."""
+        if not isinstance(result, list):
+            return super().render(result)
+        changes = found(self._asked, result)
+        self.query = ("exec", [], self._asked.operations)
+        protocol = self._session.protocol
+        if isinstance(changes, dict) and protocol == 2:
+            return encode([list(item) for item in changes.items()]) if changes else None
+        return encode(changes, protocol) if changes else None
+
+    def nothing(self) -> bytes:
+        """The reply when no change came."""
+        return b"*-1\r\n" if self._session.protocol == 2 else b"_\r\n"
+
+
+class Wait(Changes):
+    """XREAD with BLOCK: if there are no changes, to be asked again when there are.
+
+    ``take`` instead of ``render``: None means to wait for ``prefixes`` to change, at most for
+    ``timeout_ms`` (0: for ever) since the beginning, and then ``take`` what the query finds; or to
+    reply ``nothing`` when the time is over.
+    """
+
+    __slots__ = ()
+
+    @property
+    def prefixes(self) -> list[bytes]:
+        """The keys whose changes are waited for begin with one of these."""
+        return [prefix_of(cursor.stream) for cursor in self._asked.cursors]
+
+    @property
+    def timeout_ms(self) -> int:
+        """How long to wait; 0 for ever."""
+        return self._asked.block_ms or 0
 
 
 Action = Write | Read | Local | Admin
@@ -296,6 +347,10 @@ class Session:
         self._watched = {}
         return self._answer("OK")
 
+    def _xread(self, words: list[bytes]) -> Action:
+        asked = parse(words)
+        return Changes(self, asked) if asked.block_ms is None else Wait(self, asked)
+
     def _answer(self, value: Result) -> Action:
         """A reply that is known already, now or as a part of a transaction."""
         if self._queue is None:
@@ -307,10 +362,13 @@ class Session:
     # --- Exactly once ---------------------------------------------------------------------------
 
     def _session(self, words: list[bytes]) -> Action:
-        """SESSION OPEN, and SESSION CALL id serial oldest command..."""
+        """SESSION OPEN; SESSION CALL id serial oldest command...; SESSION WATCH key revision..."""
         verb = words[1].upper()
         if verb == b"OPEN" and len(words) == 2 and self._queue is None:
             return Write(self, _pack(("session_open",)))
+        if verb == b"WATCH" and len(words) % 2 == 0 and self._queue is None:
+            self._watched |= zip(words[2::2], map(number, words[3::2]), strict=True)
+            return Local(OK)
         if verb != b"CALL" or len(words) < 6:
             raise Refused(SYNTAX)
         client_id, serial, oldest = map(number, words[2:5])
@@ -518,6 +576,7 @@ _CONNECTION: Mapping[str, tuple[int, int, Callable[[Session, list[bytes]], Actio
     "watch": (2, _MANY, Session._watch),
     "unwatch": (1, 1, Session._unwatch),
     "session": (2, _MANY, Session._session),
+    "xread": (4, _MANY, Session._xread),
     "raft": (2, _MANY, Session._raft),
 }
 _IN_TRANSACTION = {

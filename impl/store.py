@@ -8,7 +8,7 @@ to see whether a key is there. The node that leads therefore tells the time (an 
 
 Every command that changes something has a *revision*, one more than the last one. A key's revision
 is that of its last change: WATCH compares them. The last changes are kept as events, in order, so
-that a watcher can go on where it was, on any node (``events_after``).
+that a watcher can go on where it was, on any node.
 """
 
 from __future__ import annotations
@@ -34,6 +34,10 @@ MAX_VALUE_BYTES = 8 << 20
 MAX_EVENTS = 10_000
 MAX_EVENT_BYTES = 16 << 20
 """How many of the last changes are kept, and how many bytes of keys and values."""
+MAX_CHANGES = 1000
+"""How many events one query returns at most."""
+ALL = 1 << 62
+"""As the number in a position: behind all events of the revision."""
 MAX_SCAN = 10_000
 """How many keys one SCAN returns at most, about."""
 EXPIRED_PER_BATCH = 200
@@ -64,10 +68,14 @@ class Event(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """A change: ``value`` is None when the key was removed."""
 
     revision: int
+    number: int
+    """Which one of those of its revision, from 0 on."""
     key: bytes
     value: bytes | None
 
 
+Position: TypeAlias = tuple[int, int]
+"""(revision, number) of an event."""
 Operation: TypeAlias = Callable[..., Result]
 Shards: TypeAlias = list[tuple[int, dict[bytes, Record]]]
 Due: TypeAlias = tuple[int, bytes]
@@ -84,7 +92,7 @@ class _Head(msgspec.Struct, array_like=True, forbid_unknown_fields=True):
     format: int
     time_ms: int
     revision: int
-    dropped: int
+    dropped: Position
     opened: int
     sessions: list[Packed]
     event_chunks: int
@@ -118,6 +126,7 @@ class KeyValueStore:
             "echo": lambda value: value,
             "fail": Failure,
             "revisions": self._revisions,
+            "changes": self._changes,
             "exec": self._exec_reads,
         }
         self._writes: dict[str, Operation] = {
@@ -143,8 +152,8 @@ class KeyValueStore:
         self._due: SortedList[Due] = SortedList()
         self._events: deque[Event] = deque()
         self._event_bytes = 0
-        self._dropped = 0
-        """The highest revision of which an event is not kept any more."""
+        self._dropped: Position = (0, 0)
+        """The last event that is not kept any more."""
         self._sessions = Sessions()
         self._time_ms = 0
         self._clock_ms = 0
@@ -236,20 +245,16 @@ class KeyValueStore:
             self._due.discard((old.expires_at, key))
         if expires_at:
             self._due.add((expires_at, key))
-        revision = self.revision = self._command_revision
-        self._records.put(key, Record(value, revision, expires_at))
-        self._events.append(Event(revision, key, value))
-        self._event_bytes += len(key) + len(value)
-        self._bound_events()
+        self.revision = self._command_revision
+        self._records.put(key, Record(value, self.revision, expires_at))
+        self._note(key, value, len(key) + len(value))
 
     def _remove(self, key: bytes, record: Record) -> None:
         if record.expires_at:
             self._due.discard((record.expires_at, key))
         self.revision = self._command_revision
         self._records.remove(key)
-        self._events.append(Event(self.revision, key, None))
-        self._event_bytes += len(key)
-        self._bound_events()
+        self._note(key, None, len(key))
 
     def _remove_expired(self) -> None:
         """One revision for all keys whose time has come, oldest first; some of them, if many."""
@@ -260,18 +265,43 @@ class KeyValueStore:
             assert record is not None, "what is due is there"
             self._remove(key, record)
 
-    def _bound_events(self) -> None:
-        while len(self._events) > MAX_EVENTS or self._event_bytes > MAX_EVENT_BYTES:
-            dropped = self._events.popleft()
+    def _note(self, key: bytes, value: bytes | None, size: int) -> None:
+        """Keep an event, and no more of them than there is room for."""
+        events, revision = self._events, self.revision
+        number = events[-1].number + 1 if events and events[-1].revision == revision else 0
+        events.append(Event(revision, number, key, value))
+        self._event_bytes += size
+        while len(events) > MAX_EVENTS or self._event_bytes > MAX_EVENT_BYTES:
+            dropped = events.popleft()
             self._event_bytes -= len(dropped.key) + len(dropped.value or b"")
-            self._dropped = dropped.revision
+            self._dropped = dropped.revision, dropped.number
 
-    def events_after(self, revision: int) -> list[Event] | None:
-        """The changes after ``revision``, in order; None if they are not all kept any more."""
-        if revision < self._dropped:
+    def events_after(self, position: Position) -> list[Event] | None:
+        """The changes after an event, in order; None if they are not all kept any more."""
+        if position < self._dropped:
             return None
-        found = list(takewhile(lambda e: e.revision > revision, reversed(self._events)))
+        newest_first = reversed(self._events)
+        found = list(takewhile(lambda e: (e.revision, e.number) > position, newest_first))
         return found[::-1]
+
+    def _changes(self, prefix: bytes, position: Position | None, count: int) -> Result:
+        """The first changes after ``position`` of keys that begin with ``prefix``.
+
+        [the position from which to go on, the changes, each [revision, number, key, value]].
+        ``None`` stands for now, revision 0 for the oldest change that is kept. The failure TRIMMED,
+        if some of the changes are not kept any more.
+        """
+        if position is None:
+            return [[self.revision, ALL], []]
+        events = self.events_after(position if position[0] else self._dropped)
+        if events is None:
+            oldest = "-".join(map(str, self._dropped))
+            text = f"only changes after {oldest} are kept: read the keys again, then go on from now"
+            return Failure("TRIMMED", text)
+        theirs = (e for e in events if e.key.startswith(prefix))
+        found = list(islice(theirs, min(count, MAX_CHANGES)))
+        end = (found[-1].revision, found[-1].number) if found else position
+        return [list(end), [[e.revision, e.number, e.key, e.value] for e in found]]
 
     # --- Operations that write ------------------------------------------------------------------
 
