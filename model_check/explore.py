@@ -722,6 +722,10 @@ class Search:
                     return generation, first + int(np.argmax(hit))
         return None
 
+    def tuples(self) -> Words:
+        """All distinct tuples of process states that were met, one a row."""
+        return self.tables.unfold_states(self.judge.nodes_of_states())
+
     def _hits(self, violation: Violation, vectors: Words) -> np.ndarray[Any, Any]:
         """Which of these states have the violating values, perhaps renamed."""
         hit = np.zeros(len(vectors), bool)

@@ -121,7 +121,7 @@ class Judge:
         self.tables = tables
         groups = [sorted(tables.position[p] for p in g) for g in tables.model.interchangeable()]
         swaps = {pair for group in groups for pair in itertools.pairwise(group)}
-        self._generators = [
+        self.generators = [
             number
             for number, renaming in enumerate(tables.renamings)
             if tuple(p for p, to in enumerate(renaming) if p != to) in swaps
@@ -135,6 +135,11 @@ class Judge:
         assert isinstance(first, AnyFact)
         by_state = isinstance(claim.over[1], AnyState)
         return _Relation(claim, where, first.kind, by_state, bit)
+
+    def nodes_of_states(self) -> Words:
+        """A node for each distinct tuple of process states that was judged."""
+        keys: Words = self._seen[0].words[2::2]
+        return np.unique((keys[keys > 0] - 1) >> 32)
 
     def tallies_over(self, *shape: type) -> list[Tally]:
         """The tallies of all properties with these quantifiers."""
@@ -189,7 +194,7 @@ class Judge:
         verdict = self._judge(tally, (*map(self.fact, facts), *map(tables.state, states)))
         if verdict is False:
             self._violated(tally, states=states, facts=facts)
-        for renaming in self._generators:
+        for renaming in self.generators:
             renamed = (
                 *(self.fact(tables.renamed_token(f, renaming)) for f in facts),
                 *(tables.state(tables.renamed_state(s, renaming)) for s in states),
@@ -252,7 +257,7 @@ class Judge:
         """Judge states alone (paired with themselves) and pairs of states, both ways."""
         both = [(p >> 32, p & LOW) for p in pairs if p >> 32 != p & LOW]
         both += [(b, a) for a, b in both]
-        images = self.tables.images_of_states()[:, self._generators].T.tolist()
+        images = self.tables.images_of_states()[:, self.generators].T.tolist()
         for tally in self.tallies_over(AnyState, AnyState):
             self._pairs(tally, both, images)
         singles = self.tallies_over(AnyState)

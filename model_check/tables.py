@@ -471,6 +471,15 @@ class Tables(Generic[State, Message, Action, Fact]):
         at = int(self._arrays[k.W_SETS][set_number])
         return tuple(int(token) for token in arena[at + 1 : at + 1 + int(arena[at])])
 
+    def unfold_states(self, nodes: Words) -> Words:
+        """The process states that were folded into these nodes, one after the other; a row each."""
+        rows = np.empty((len(nodes), len(self.processes)), np.int64)
+        for p in range(len(self.processes) - 1, 0, -1):
+            pairs = self._arrays[k.W_PAIR_KEYS][nodes]
+            rows[:, p], nodes = pairs & k.LOW, pairs >> 32
+        rows[:, 0] = nodes
+        return rows
+
     # --- Answers to the kernel's questions ------------------------------------------------------
 
     def answer(self) -> int:
@@ -622,7 +631,7 @@ class Tables(Generic[State, Message, Action, Fact]):
             s, t = self.renamed_state(state, number), self.renamed_token(token, number)
             if (s, t) in self.steps:
                 continue
-            expected = self._renamed_entry(first, number)
+            expected = self.renamed_entry(first, number)
             image = self._deliver(s, t, again=True, expected=expected)
             if image != expected:
                 self.failures.append(
@@ -640,7 +649,8 @@ class Tables(Generic[State, Message, Action, Fact]):
         self.steps[state, token] = entry
         self._maps[k.W_STEPS].put(state << 32 | token, self._write_entry(entry))
 
-    def _renamed_entry(self, entry: Entry, number: int) -> Entry:
+    def renamed_entry(self, entry: Entry, number: int) -> Entry:
+        """What a step does after renaming."""
         return Entry(
             after=self.renamed_state(entry.after, number),
             kind=entry.kind,
@@ -674,8 +684,8 @@ class Tables(Generic[State, Message, Action, Fact]):
             if s in self.local:
                 continue
             image = self._act(s, again=True)
-            expected = sorted((self._renamed_entry(e, number) for _, e in first), key=_entry_key)
-            if sorted((e for _, e in image), key=_entry_key) != expected:
+            expected = sorted((self.renamed_entry(e, number) for _, e in first), key=entry_key)
+            if sorted((e for _, e in image), key=entry_key) != expected:
                 self.failures.append(
                     SideConditionFailure(
                         reduction="symmetry",
@@ -777,7 +787,8 @@ class Tables(Generic[State, Message, Action, Fact]):
             facts=tuple(sorted({self.fact_id(fact) for fact in facts})),
         )
 
-    def _write_entry(self, entry: Entry) -> int:
+    def words_of(self, entry: Entry) -> list[int]:
+        """An entry as the kernel reads it: after, kind, facts, targets, (target, messages) ..."""
         by_target: dict[int, list[int]] = {}
         for token in entry.sends:
             value = self.tokens[token]
@@ -786,6 +797,10 @@ class Tables(Generic[State, Message, Action, Fact]):
         words = [entry.after, entry.kind, self.set_id(entry.facts), len(by_target)]
         for target, tokens in sorted(by_target.items()):
             words += [target, self.set_id(tokens)]
+        return words
+
+    def _write_entry(self, entry: Entry) -> int:
+        words = self.words_of(entry)
         top = int(self.w[k.W_ARENA_TOP])
         if top + len(words) > self.w[k.W_ARENA_CAPACITY]:
             self.make_room()
@@ -804,5 +819,6 @@ def kept_after_renaming(state: int, message: int) -> SideConditionFailure:
     )
 
 
-def _entry_key(entry: Entry) -> tuple[int, int, tuple[int, ...], tuple[int, ...]]:
+def entry_key(entry: Entry) -> tuple[int, int, tuple[int, ...], tuple[int, ...]]:
+    """By which entries are sorted."""
     return entry.after, entry.kind, entry.sends, entry.facts

@@ -79,6 +79,15 @@ class Trace:
         """The number of state-changing steps."""
         return sum(step.moves for step in self.steps)
 
+    @property
+    def final(self) -> tuple[object, ...]:
+        """The process states after the last step."""
+        states = list(self.initial)
+        for step in self.steps:
+            if step.outcome is not None:
+                states[self.model.processes.index(step.process)] = step.outcome.state
+        return tuple(states)
+
 
 @dataclass(slots=True)
 class _World:
@@ -142,6 +151,10 @@ class Retracer:
         """The trace to a state in which some process has the state with this number."""
         found = self.search.locate(Violation(property=NO_EXCEPTION, states=(number,)))
         return self._finish(self._walk(*found), None) if found else None
+
+    def position(self, generation: Generation, position: int) -> Trace:
+        """The trace to a state of a level."""
+        return self._finish(self._walk(generation, position), None)
 
     # --- Backwards: the keys of the path --------------------------------------------------------
 
