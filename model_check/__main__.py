@@ -23,14 +23,21 @@ from model_check.check import (
 )
 from model_check.checkpoint import CheckpointError
 from model_check.explore import Checkpoints, Limits
-from model_check.model import AnyStep, Model, ModelError, Property
+from model_check.model import AnyStep, Goal, Model, ModelError, Property
 from model_check.mutant_table import catalogue, run_all
 from model_check.raft_model import FEATURES, PROFILES, Bounds, Membership, RaftModel, Step
 from model_check.raft_mutants import Control, Killed, NotExpressible, find, load
-from model_check.report import ProgressLine, simulation_summary, summary, to_json, verdict
+from model_check.report import (
+    ProgressLine,
+    counterexample,
+    simulation_summary,
+    summary,
+    to_json,
+    verdict,
+)
 from model_check.simulate import simulate
 from model_check.tables import Reductions
-from model_check.trace import CheckerFault, tell
+from model_check.trace import CheckerFault
 from spec.raft import step
 from spec.state import ServerId
 
@@ -44,6 +51,7 @@ exit codes:
   0    exhausted: every property holds, every expected witness was reached
   12   a property is violated; the counterexample is shown
   13   a witness that these bounds should reach was not reached
+  14   a goal is not possible any more in a state that is reached: how to get there is shown
   3    stopped at a limit before the end: nothing is known of the rest
   1    --all-mutants: a mutant did not end as the table expects
   2    usage, or a malformed model
@@ -212,11 +220,16 @@ def _parser() -> argparse.ArgumentParser:
         help="keep no history, so that counts can be compared with other checkers",
     )
     how.add_argument(
+        "--no-goals",
+        action="store_true",
+        help="do not judge whether progress stays possible",
+    )
+    how.add_argument(
         "--property",
         action="append",
         default=[],
         metavar="NAME",
-        help="judge only this property (repeatable)",
+        help="judge only this property or goal (repeatable)",
     )
     how.add_argument(
         "--workers", type=_whole(1, 256), metavar="N", help="threads (default: all cores)"
@@ -363,7 +376,7 @@ def _prove(options: argparse.Namespace) -> int:
 def _simulate(options: argparse.Namespace) -> int:
     """Random walks; the seed is printed first, so that nothing is lost with an interrupted run."""
     model = _foreign_model(options) if options.model else _raft_model(options)
-    _refuse_unknown(options.property, model)
+    _refuse_unknown(options.property, model.properties())
     seed = secrets.randbelow(1 << 32) if options.seed is None else options.seed
     print(f"{model.name}, {len(model.processes)} processes, seed {seed}", flush=True)
     found = simulate(
@@ -373,8 +386,8 @@ def _simulate(options: argparse.Namespace) -> int:
     return EXIT_VIOLATED if found.trace else EXIT_OK
 
 
-def _refuse_unknown(names: Sequence[str], model: Model[Any, Any, Any, Any]) -> None:
-    known = [p.name for p in model.properties()]
+def _refuse_unknown(names: Sequence[str], claims: Sequence[Property | Goal]) -> None:
+    known = [claim.name for claim in claims]
     for name in names:
         if name not in known:
             raise UsageError(f"unknown property {name!r}: there are {', '.join(known)}")
@@ -437,7 +450,7 @@ def _run(options: argparse.Namespace) -> int:
         }
         if not options.quiet:
             _introduce(raft, options)
-    _refuse_unknown(options.property, model)
+    _refuse_unknown(options.property, [*model.properties(), *model.goals()])
     progress = ProgressLine()
     result = check(
         model,
@@ -450,6 +463,7 @@ def _run(options: argparse.Namespace) -> int:
         ),
         only=options.property,
         with_facts=not options.no_facts,
+        with_goals=not options.no_goals,
         checkpoints=_checkpoints(options),
         report=(lambda _: None) if options.quiet else progress,
     )
@@ -459,8 +473,7 @@ def _run(options: argparse.Namespace) -> int:
         text = json.dumps(to_json(result, bounds, profile), indent=2) + "\n"
         Path(options.json).write_text(text, encoding="utf-8")
     if options.trace:
-        text = tell(result.trace) + "\n" if result.trace else "no counterexample\n"
-        Path(options.trace).write_text(text, encoding="utf-8")
+        Path(options.trace).write_text(counterexample(result) + "\n", encoding="utf-8")
     return result.exit_code
 
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from model_check.explore import (
@@ -21,7 +21,8 @@ from model_check.explore import (
     peak_memory_bytes,
 )
 from model_check.judge import Tally
-from model_check.model import Model, Witness
+from model_check.model import Goal, Model, Witness
+from model_check.progress import Asymmetric, DeadEnd, Possible, SearchStopped, judge
 from model_check.tables import Reductions, SideConditionFailure
 from model_check.trace import CheckerFault, Retracer, Trace, tell
 
@@ -31,6 +32,7 @@ EXIT_USAGE = 2
 EXIT_STOPPED = 3
 EXIT_VIOLATED = 12
 EXIT_WITNESS = 13
+EXIT_DEAD_END = 14
 EXIT_FAULT = 70
 EXIT_INTERRUPTED = 130
 
@@ -62,7 +64,7 @@ class Result:
 
     model: Model[Any, Any, Any, Any]
     result: str
-    """``exhausted``, ``violated``, ``stopped`` or ``interrupted``."""
+    """``exhausted``, ``violated``, ``dead end``, ``stopped`` or ``interrupted``."""
     reason: str
     reductions: Reductions
     refuted: tuple[Refuted, ...]
@@ -79,7 +81,11 @@ class Result:
     tallies: tuple[Tally, ...]
     coverage: tuple[Coverage, ...]
     side_conditions: dict[str, int] = field(default_factory=dict)
+    goals: tuple[Possible, ...] = ()
+    """Judged once everything was explored and every property holds."""
+    dead_end: DeadEnd | None = None
     trace: Trace | None = None
+    """To the violation or to the dead end."""
 
     @property
     def properties(self) -> tuple[Tally, ...]:
@@ -108,6 +114,8 @@ class Result:
                 return EXIT_WITNESS if self.missing_witnesses else EXIT_OK
             case "violated":
                 return EXIT_VIOLATED
+            case "dead end":
+                return EXIT_DEAD_END
             case "interrupted":
                 return EXIT_INTERRUPTED
             case _:
@@ -122,17 +130,19 @@ def check(
     limits: Limits = Limits(),
     only: Iterable[str] = (),
     with_facts: bool = True,
+    with_goals: bool = True,
     checkpoints: Checkpoints | None = None,
     report: Callable[[Progress], None] = lambda _: None,
 ) -> Result:
-    """Explore all behaviours of a model, breadth first.
+    """Explore all behaviours of a model, breadth first; then judge its goals.
 
-    ``only`` names the properties to judge (all if empty); ``report`` is called with the progress
-    after every chunk of states. Raises ``ModelError`` if the model is malformed, ``CheckerFault``
-    if a counterexample does not replay.
+    ``only`` names the properties and goals to judge (all if empty); ``report`` is called with the
+    progress after every chunk of states. Raises ``ModelError`` if the model is malformed,
+    ``CheckerFault`` if a counterexample does not replay.
     """
     started = time.monotonic()
     named = tuple(only)
+    goals = [g for g in model.goals() if with_goals and (not named or g.name in named)]
     refuted: list[Refuted] = []
     while True:
         search = Search(
@@ -147,6 +157,8 @@ def check(
         )
         found = search.run()
         failure, trace = found.failure, None
+        possible: tuple[Possible, ...] = ()
+        dead_end: DeadEnd | None = None
         if found.violation:
             try:
                 trace = Retracer(search).violation(found.violation)
@@ -155,12 +167,43 @@ def check(
                 failure = search.failed_side_condition()
                 if failure is None:
                     raise
+        elif found.result == "exhausted":
+            try:
+                possible, dead_end = _judge_goals(search, goals, found)
+            except Asymmetric as asymmetric:
+                failure = asymmetric.failure
         if failure is None:
             break
         refuted.append(_refuted(search, failure))
         checkpoints = None  # a checkpoint is of the run that was asked for
         reductions = reductions.without(failure.reduction)
-    return _result(search, found, tuple(refuted), trace, time.monotonic() - started)
+    seconds = time.monotonic() - started
+    return replace(
+        _result(search, found, tuple(refuted), dead_end.trace if dead_end else trace, seconds),
+        goals=possible,
+        dead_end=dead_end,
+    )
+
+
+def _judge_goals(
+    search: Search, goals: Sequence[Goal], found: Exploration
+) -> tuple[tuple[Possible, ...], DeadEnd | None]:
+    """Judge goals after an exhausted search; changes the outcome in ``found`` if it is another."""
+    search.progress.doing = "judging progress"
+    search.report(search.progress)
+    possible: tuple[Possible, ...] = ()
+    dead_end = None
+    try:
+        possible, dead_end = judge(search, goals)
+    except SearchStopped as stopped:
+        found.result, found.reason = "stopped", f"{stopped}, while looking for a dead end"
+    except MemoryError:
+        found.result, found.reason = "stopped", "memory is exhausted"
+    except KeyboardInterrupt:
+        found.result, found.reason = "interrupted", "interrupted"
+    if dead_end:
+        found.result = "dead end"
+    return possible, dead_end
 
 
 def _refuted(search: Search, failure: SideConditionFailure) -> Refuted:

@@ -14,9 +14,9 @@ system monotone, which is what the checker's reductions rest on.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 State = TypeVar("State")
 Message = TypeVar("Message")
@@ -128,6 +128,31 @@ class Witness(Property):
     expected: bool = True
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Goal:
+    """What must stay possible: see ``model_check.progress``.
+
+    How far the processes have come is a *mark*, a value of some totally ordered type: from each
+    tuple of process states a mark that is not below the one *asked* must be reachable, in a network
+    that is empty at first, by the actions that the goal *allows*. Both functions get the views of
+    all processes, ``None`` for one that is down, and may return ``None``: nothing is asked, or
+    nothing is reached.
+    """
+
+    name: str
+    title: str = ""
+    sentence: str = ""
+    """What it says, in words."""
+    allows: Callable[[Any], bool] = lambda _: True
+    """Which actions may be taken on the way; messages may always be delivered."""
+    asked: Callable[[tuple[Any, ...]], Any]
+    reached: Callable[[tuple[Any, ...]], Any]
+    view: Callable[[Any], Hashable] = lambda state: state
+    """What of a process's state the two look at; the less, the faster."""
+    down: tuple[frozenset[int], ...] = (frozenset(),)
+    """Which processes take no part: each of these sets is tried."""
+
+
 class Model(ABC, Generic[State, Message, Action, Fact]):
     """A protocol of message-passing processes. Only the first three members must be given."""
 
@@ -161,6 +186,10 @@ class Model(ABC, Generic[State, Message, Action, Fact]):
 
     def witnesses(self) -> Sequence[Witness]:
         """What must be true somewhere."""
+        return ()
+
+    def goals(self) -> Sequence[Goal]:
+        """What must be possible everywhere."""
         return ()
 
     # Claims that the checker verifies while it relies on them.

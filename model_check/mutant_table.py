@@ -78,10 +78,13 @@ def _explored(mutant: Mutant, expected: Killed | Control, workers: int) -> Row:
     found = ", ".join(result.missing_witnesses)
     if result.trace and result.trace.clash:
         found = result.trace.clash.property.name
+    elif result.dead_end:
+        found = result.dead_end.goal.name
     match expected:
         case Killed(by=by):
             as_expected = result.exit_code != EXIT_OK and by in found.split(", ")
             ends = "killed" if result.trace else "killed: the witness is not reached"
+            ends = "killed: a dead end" if result.dead_end else ends
             ends = ends if result.exit_code != EXIT_OK else "survives"
             found = by if as_expected else found
         case Control(reason=reason):

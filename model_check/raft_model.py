@@ -13,8 +13,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from typing import get_args
 
-from model_check import raft_claims
-from model_check.model import AnyState, Model, Outcome, Property, Witness, show
+from model_check import raft_claims, raft_goals
+from model_check.model import AnyState, Goal, Model, Outcome, Property, Witness, show
 from model_check.raft_bounds import FEATURES, PROFILES, Bounds, Membership
 from model_check.raft_renaming import rename
 from model_check.raft_servers import Part, Servers, Step
@@ -130,6 +130,10 @@ class RaftModel(Model[State, Message, Event, Fact]):
         if claim.needs and claim.needs.backtracking and not self._servers.options.fast_backtracking:
             return None
         return self.bounds.reach(claim, len(self._servers.first_members), self._servers.places)
+
+    def goals(self) -> Sequence[Goal]:
+        """The goals of ``spec.progress``."""
+        return raft_goals.goals(self._servers)
 
     def interchangeable(self) -> Sequence[Sequence[int]]:
         """No rule of Raft looks at who a server is; an administrator may."""

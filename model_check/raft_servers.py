@@ -33,7 +33,7 @@ from spec.messages import Message
 from spec.quorum import members
 from spec.raft import Options
 from spec.relevance import is_obsolete, is_past, representative
-from spec.state import Command, Index, Leader, Log, Server, ServerId
+from spec.state import Command, Index, Leader, Log, Server, ServerId, Term
 
 Step = Callable[[Options, Server, Event], tuple[Server, Effects]]
 S = TypeVar("S")
@@ -200,6 +200,14 @@ class Servers(Part[Server]):
             and _bounded_length(state.log) <= self.places
             and len(configurations(state.log)) <= 2 * changes
         )
+
+    def for_term(self, term: Term) -> bool:
+        """May servers reach this term? (``spec.progress.Room``)"""
+        return term <= self.bounds.terms
+
+    def for_entry(self, leader: Server) -> bool:
+        """May the leader take one more command? (``spec.progress.Room``)"""
+        return not self._is_full(leader)
 
     def name_of(self, process: int) -> str:
         """S1, S2, ... as in the paper's figures."""

@@ -83,6 +83,10 @@ def verdict(result: Result) -> str:
             assert result.trace.clash is not None, "and says what is violated"
             claim = result.trace.clash.property
             return f"violated: {claim.title or claim.name} ({claim.name})"
+        case "dead end":
+            assert result.dead_end is not None, "which is shown"
+            goal = result.dead_end.goal
+            return f"dead end: {goal.title or goal.name} ({goal.name}): no more from here"
         case "interrupted":
             return f"{result.reason}: nothing is known of what was not explored"
         case _:
@@ -95,7 +99,7 @@ def summary(result: Result) -> str:
     for refuted in result.refuted:
         lines += [refuted.text, "explored again without this reduction", ""]
     if result.trace:
-        lines += ["counterexample:", tell(result.trace), ""]
+        lines += ["counterexample:", counterexample(result), ""]
     lines += [
         verdict(result),
         "",
@@ -107,6 +111,7 @@ def summary(result: Result) -> str:
     ]
     lines += _property_lines(result)
     lines += _witness_lines(result)
+    lines += _goal_lines(result)
     lines += _coverage_lines(result)
     lines += _side_condition_lines(result)
     return "\n".join(lines)
@@ -137,6 +142,43 @@ def _witness_lines(result: Result) -> list[str]:
             state = "not reached yet" if result.result != "exhausted" else "NOT REACHED"
         lines.append(f"{tally.property.name:{width}}  {state}")
     return [*lines, ""] if len(lines) > 1 else []
+
+
+def counterexample(result: Result) -> str:
+    """How to get to the violation or to the dead end, and what it is."""
+    if result.trace is None:
+        return "no counterexample"
+    lines = [tell(result.trace)]
+    dead_end = result.dead_end
+    if dead_end:
+        goal, model = dead_end.goal, result.model
+        states = list(zip(model.processes, dead_end.states, strict=True))
+        down = [model.name_of(p) for p, state in states if state is None]
+        where = f", {', '.join(down)} down" if down else ""
+        lines += [
+            "",
+            f"{goal.title or goal.name} ({goal.name}): not from here, all messages lost{where}.",
+            *([f"  {goal.sentence}"] if goal.sentence else []),
+            f"  asked = {model.show(dead_end.asked)}",
+            *(f"  {model.name_of(p)} = {model.show(s)}" for p, s in states if s is not None),
+            f"  none of the {dead_end.searched:,} states that can follow reaches it",
+        ]
+    return "\n".join(lines)
+
+
+def _goal_lines(result: Result) -> list[str]:
+    width = max(
+        [len(g.goal.name) for g in result.goals]
+        + [len(t.property.name) for t in result.tallies]
+        + [4]
+    )
+    lines = [f"{'goal':{width}}  {'judged':>10}  {'applicable':>11}  exchanges"]
+    for g in result.goals:
+        remark = f"{g.shortest} to {g.longest}" if g.applicable else "never asked"
+        remark += f", {g.searched:,} searched completely" if g.searched else ""
+        remark += "" if g.holds else "  DEAD END"
+        lines.append(f"{g.goal.name:{width}}  {g.judged:10,}  {g.applicable:11,}  {remark}")
+    return [*lines, ""] if result.goals else []
 
 
 def _coverage_lines(result: Result) -> list[str]:
@@ -241,8 +283,35 @@ def to_json(result: Result, bounds: dict[str, int], profile: str | None) -> dict
             for c in result.coverage
         },
         "side_conditions": result.side_conditions,
+        "goals": {
+            g.goal.name: {
+                "judged": g.judged,
+                "applicable": g.applicable,
+                "shortest": g.shortest,
+                "longest": g.longest,
+                "searched": g.searched,
+                "holds": g.holds,
+            }
+            for g in result.goals
+        },
+        "dead_end": _dead_end_json(result),
         "violated": result.trace.clash.property.name
         if result.trace and result.trace.clash
         else None,
         "trace": as_json(result.trace) if result.trace else None,
+    }
+
+
+def _dead_end_json(result: Result) -> dict[str, object] | None:
+    dead_end, model = result.dead_end, result.model
+    if dead_end is None:
+        return None
+    return {
+        "goal": dead_end.goal.name,
+        "asked": model.show(dead_end.asked),
+        "states": {
+            model.name_of(p): None if state is None else model.show(state)
+            for p, state in zip(model.processes, dead_end.states, strict=True)
+        },
+        "searched": dead_end.searched,
     }

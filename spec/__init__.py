@@ -16,6 +16,7 @@ Consensus Algorithm"):
 11. ``disk``       what is durable, what is being written, and what waits for it
 12. ``relevance``  which messages can still matter
 13. ``invariants`` the claims: Figure 3, and what it rests on
+14. ``progress``   what must stay possible: elections and commits
 
 Deviations from the paper, each with its reason:
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from spec.invariants import PROPERTIES, WITNESSES, Claim
+from spec.progress import GOALS, Goal
 
 ROOT = Path(__file__).parent.parent
 PACKAGES = ("spec", "model_check", "impl")
@@ -29,6 +30,7 @@ READING_ORDER = (
     "disk",
     "relevance",
     "invariants",
+    "progress",
 )
 IMPURE = {"asyncio", "socket", "time", "random", "os", "logging"}
 TEST_ONLY = {"hypothesis", "pytest"}
@@ -118,8 +120,8 @@ def test_public_functions_of_spec_say_what_they_do(path: Path) -> None:
             assert ast.get_docstring(function), function.name
 
 
-@EACH_CLAIM
-def test_claim_cites_paper_and_thesis(claim: Claim) -> None:
+@pytest.mark.parametrize("claim", [*PROPERTIES, *WITNESSES, *GOALS], ids=lambda c: c.name)
+def test_claim_cites_paper_and_thesis(claim: Claim | Goal) -> None:
     assert re.search(r"§\d|Fig\. \d", claim.paper)
     assert re.search(r"D\d|D Fig\. \d|App\. B", claim.thesis)
     assert claim.title
@@ -141,7 +143,13 @@ def test_property_says_where_it_is_not_vacuous(claim: Claim) -> None:
 
 def test_claims_have_different_names_and_titles() -> None:
     claims = PROPERTIES + WITNESSES
-    assert len({c.name for c in claims}) == len({c.title for c in claims}) == len(claims)
+    names = [*(c.name for c in claims), *(g.name for g in GOALS)]
+    titles = [*(c.title for c in claims), *(g.title for g in GOALS)]
+    assert len(set(names)) == len(set(titles)) == len(names)
+
+
+def test_every_goal_is_said_in_a_sentence() -> None:
+    assert all(goal.sentence.endswith(".") for goal in GOALS)
 
 
 def test_only_witnesses_say_what_they_need() -> None:
