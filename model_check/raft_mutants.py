@@ -5,7 +5,8 @@ private copies of the rules, patched, which know the same types as everybody els
 how it must end: the claim that kills it at the smallest bounds that show it, or why nothing does.
 
 ``B..`` are the rows of a list of bugs that were seen; ``C..`` are controls, sabotages that are no
-bug at their bounds; ``X..`` are other one-rule sabotages. Sections are those of the Raft paper.
+bug at their bounds; ``X..`` are other one-rule sabotages, ``L..`` those of liveness, which safety
+cannot see. Sections are those of the Raft paper.
 """
 
 from __future__ import annotations
@@ -50,7 +51,10 @@ class Patch:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Killed:
-    """Exploration within these bounds ends with ``by``: a false claim, or a witness not reached."""
+    """Exploration within these bounds ends with ``by``.
+
+    That is a claim which is false, a goal that is not possible any more, or a witness not reached.
+    """
 
     by: str
     servers: int
@@ -63,7 +67,7 @@ class Killed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Control:
-    """Exhausted within these bounds without a violation, as expected: here it is no safety bug."""
+    """Exhausted within these bounds without a finding, as expected: here it is no bug."""
 
     reason: str
     servers: int
@@ -489,7 +493,7 @@ free = server.voted_for in (None, request.candidate_id)
                 after="return candidate_last > voter_last",
             ),
         ),
-        verdict=Killed(by="leader_elected", servers=2, terms=1, log_length=0),
+        verdict=Killed(by="leader_can_be_elected", servers=2, terms=1, log_length=0),
     ),
     Mutant(
         name="B11",
@@ -559,12 +563,7 @@ free = server.voted_for in (None, request.candidate_id)
                 after="PersistTermAndVote(current_term=term, voted_for=server.voted_for)",
             ),
         ),
-        verdict=Control(
-            reason="it only gives fewer votes: a loss of liveness",
-            servers=3,
-            terms=2,
-            log_length=2,
-        ),
+        verdict=Killed(by="leader_can_be_elected", servers=2, terms=2, log_length=0),
     ),
     # Replication (§5.3)
     Mutant(
@@ -735,7 +734,7 @@ missing = request.entries[conflict - request.prev_log_index - 1 :]
 if term_at(server.log, Index(server.commit_index + 1)) != server.current_term:""",
             ),
         ),
-        verdict=Killed(by="older_entry_committed", servers=1, terms=2, log_length=2),
+        verdict=Killed(by="leader_can_commit", servers=1, terms=2, log_length=2),
     ),
     Mutant(
         name="B36",
@@ -938,12 +937,8 @@ if term_at(server.log, Index(server.commit_index + 1)) != server.current_term:""
                 "server.voted_for in (None, request.candidate_id) and is_up",
             ),
         ),
-        verdict=Control(
-            reason="it only gives fewer votes: a loss of liveness",
-            servers=3,
-            terms=2,
-            log_length=3,
-            config_changes=1,
+        verdict=Killed(
+            by="leader_can_be_elected", servers=3, terms=2, log_length=3, config_changes=1
         ),
     ),
     # Clients (§8)
@@ -1219,7 +1214,7 @@ missing = tuple(
                 after="next_index=next_index",
             ),
         ),
-        verdict=Killed(by="next_index_decremented", servers=2, terms=2, log_length=1),
+        verdict=Killed(by="leader_can_commit", servers=2, terms=2, log_length=2),
     ),
     Mutant(
         name="X15",
@@ -1279,7 +1274,7 @@ missing = tuple(
                 after="{**server.role.match_index, server.server_id: Index(0)}",
             ),
         ),
-        verdict=Killed(by="entry_committed", servers=1, terms=1, log_length=1),
+        verdict=Killed(by="leader_can_commit", servers=1, terms=1, log_length=1),
     ),
     Mutant(
         name="X20",
@@ -1445,5 +1440,106 @@ missing = tuple(
         verdict=Killed(
             by="elected_by_a_quorum", servers=3, terms=2, log_length=3, config_changes=1
         ),
+    ),
+    # Sabotages of progress, which safety cannot see
+    Mutant(
+        name="L01",
+        title="a candidate whose election failed never stands again",
+        seen_in="the rule of §5.2 on split votes",
+        patches=(
+            Patch(
+                before="        case Follower() | Candidate():\n            return start_election",
+                after="""\
+        case Candidate():
+            return server, ()
+        case Follower():
+            return start_election""",
+            ),
+        ),
+        verdict=Killed(by="leader_can_be_elected", servers=2, terms=2, log_length=0),
+    ),
+    Mutant(
+        name="L02",
+        title="a leader sends its entries once and never again",
+        seen_in="the rule of §5.3 that AppendEntries are retried indefinitely",
+        patches=(
+            Patch(
+                before="return server, replicate(options, server)\n        case Candidate():",
+                after="return server, ()\n        case Candidate():",
+            ),
+        ),
+        verdict=Killed(by="leader_can_commit", servers=2, terms=1, log_length=1),
+    ),
+    Mutant(
+        name="L03",
+        title="an election needs the votes of all servers",
+        seen_in="by analogy with B13",
+        patches=(
+            Patch(
+                before="is_quorum(server.configuration, votes):",
+                after="votes >= server.configuration.old:",
+            ),
+        ),
+        verdict=Killed(by="leader_can_be_elected", servers=3, terms=1, log_length=0),
+    ),
+    Mutant(
+        name="L04",
+        title="an entry is committed only when all servers have stored it",
+        seen_in="by analogy with B13",
+        patches=(
+            Patch(
+                before="agreed = agreed_index(server.configuration, known_to_have(server))",
+                after="agreed = min(known_to_have(server).values())",
+            ),
+        ),
+        verdict=Killed(by="leader_can_commit", servers=3, terms=1, log_length=1),
+    ),
+    Mutant(
+        name="L05",
+        title="a deposed leader begins no election timeout",
+        seen_in="the rule of §5.2 that followers and candidates have one",
+        patches=(
+            Patch(
+                before="(ResetElectionTimer(),) if isinstance(server.role, Leader) else ()",
+                after="()",
+            ),
+        ),
+        verdict=Killed(by="election_timeout_begins", servers=2, terms=2, log_length=0),
+    ),
+    Mutant(
+        name="L06",
+        title="a candidate begins no new election timeout",
+        seen_in="the rule of §5.2 on split votes",
+        patches=(
+            Patch(
+                before="asked: Effects = (vote, ResetElectionTimer(), *request_votes(server))",
+                after="asked: Effects = (vote, *request_votes(server))",
+            ),
+        ),
+        verdict=Killed(by="election_timeout_begins", servers=1, terms=1, log_length=0),
+    ),
+    Mutant(
+        name="L07",
+        title="a server votes for nobody but itself",
+        seen_in="by analogy with B10",
+        patches=(
+            Patch(
+                before=UNVOTED,
+                after="granted = server.voted_for == request.candidate_id and is_up_to_date(",
+            ),
+        ),
+        verdict=Killed(by="leader_can_be_elected", servers=2, terms=1, log_length=0),
+    ),
+    Mutant(
+        name="L08",
+        title="a request of an older term is not answered",
+        seen_in="the rule of §5.1 that it is rejected",
+        patches=(
+            Patch(
+                before="server, (Send(to=source, message=StaleTerm(term=server.current_term)),)",
+                after="server, ()",
+            ),
+        ),
+        verdict=Killed(by="leader_can_be_elected", servers=2, terms=3, log_length=1),
     ),
 )

@@ -32,6 +32,7 @@ from spec.events import (
     PersistTermAndVote,
     ReadReady,
     Receive,
+    ResetElectionTimer,
     Restart,
     Send,
     SteppedDown,
@@ -640,6 +641,23 @@ def durable_before_sent(
     if not acted and stored == needed:
         return None
     return stored == needed
+
+
+@always(title="An election timeout begins", paper="§5.2, §5.6", thesis="D3.4, D3.9")
+def election_timeout_begins(
+    before: Server, event: Event, after: Server, effects: Effects
+) -> bool | None:
+    """A server that stops leading, stands for election or restarts begins an election timeout.
+
+    Trap: no state shows a missing timer, and in the model any server may time out at any moment, so
+    only the effect tells that the driver is asked for one.
+    Non-vacuous: every step that ends a leadership, begins a candidacy or is a restart.
+    """
+    stepped_down = isinstance(before.role, Leader) and not isinstance(after.role, Leader)
+    stands = isinstance(event, ElectionTimeout) and after.current_term > before.current_term
+    if not (stepped_down or stands or isinstance(event, Restart)):
+        return None
+    return ResetElectionTimer() in effects
 
 
 # --- Witnesses ----------------------------------------------------------------------------------

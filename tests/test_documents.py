@@ -81,3 +81,28 @@ def test_the_sizes_of_the_proofs_are_those_in_the_documents() -> None:
         name: (len(t.lemmas), len(t.actions), len(list(obligations(t))))
         for name, t in THEORIES.items()
     }
+
+
+POSSIBLE = re.compile(r"^\| `(--servers [^`]+)` \| ([\d,]+) \| (.*) \|$", re.MULTILINE)
+
+
+@pytest.mark.parametrize(
+    "row",
+    [m.groups() for m in POSSIBLE.finditer(PROOFS.split("\n## 8.")[1]) if "--terms 3" not in m[1]],
+    ids=lambda row: row[0],
+)
+def test_what_is_judged_possible_is_what_a_run_finds(
+    row: tuple[str, str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments, judged, rest = row
+    assert main(arguments.split()) == 0
+    told = re.findall(r"^leader_can_\w+ +([\d,]+) +([\d,]+) +(.*)$", capsys.readouterr().out, re.M)
+    assert {goal[0] for goal in told} == {judged}
+    found = [[applicable, *_exchanges(remark)] for _, applicable, remark in told]
+    assert " | ".join(found[0] + found[1]) == rest
+
+
+def _exchanges(remark: str) -> list[str]:
+    """The lengths of schedules, and how many tuples were searched completely."""
+    lengths, _, searched = remark.partition(", ")
+    return [lengths, searched.split()[0] if searched else "0"]

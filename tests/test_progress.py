@@ -62,11 +62,11 @@ STUCK = [
     ("B16", 2, 2, 1),
     ("B35", 1, 2, 2),
     ("X19", 2, 2, 1),
-    ("X24", 2, 2, 1),
-    ("X25", 2, 2, 1),
-    ("X26", 3, 1, 0),
-    ("X27", 3, 1, 1),
-    ("X35", 3, 1, 0),
+    ("L01", 2, 2, 1),
+    ("L02", 2, 2, 1),
+    ("L03", 3, 1, 0),
+    ("L04", 3, 1, 1),
+    ("L07", 3, 1, 0),
 ]
 
 
@@ -85,7 +85,7 @@ def test_a_minority_may_be_down() -> None:
         bounds = Bounds(servers=3, terms=1, log_length=log_length)
         return check(RaftModel(bounds, rules=load(find(name))))
 
-    for result in (needs_all("X26", 0), needs_all("X27", 1)):
+    for result in (needs_all("L03", 0), needs_all("L04", 1)):
         assert result.dead_end is not None
         assert sum(state is None for state in result.dead_end.states) == 1
         assert " down." in counterexample(result)
