@@ -12,6 +12,7 @@ from pathlib import Path
 import click
 import uvloop
 
+from impl.commands import COMMANDS
 from impl.config import ConfigError, Settings, configure
 from impl.disk import StorageError
 from impl.local_cluster import LocalCluster
@@ -49,7 +50,7 @@ def serve_command(config: Path | None, **flags: str | None) -> None:
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             failure = runner.run(serve(settings))
-    except (StorageError, OSError) as error:
+    except (StorageError, ConfigError, OSError) as error:
         raise click.ClickException(str(error)) from error
     if failure is not None:
         raise click.ClickException(failure)
@@ -84,6 +85,9 @@ def cluster_up(size: int, data_dir: Path, port: int) -> None:
     finally:
         cluster.stop()
 
+
+for command in COMMANDS:
+    main.add_command(command)
 
 if __name__ == "__main__":
     main(prog_name="python -m impl")

@@ -97,12 +97,14 @@ class Administration:
         machine: WithAddresses,
         own: Place,
         status: Callable[[], Status],
+        remember: Callable[[Book], None] = lambda book: None,
     ) -> None:
         self._node = node
         self._network = network
         self._machine = machine
         self._own = own
         self._status = status
+        self._remember = remember
         self._busy = False
         machine.learned = self.learn
 
@@ -115,6 +117,10 @@ class Administration:
                 continue
             if self._network.addresses.get(member) != place.peers:
                 self._network.add(member, place.peers)
+        try:
+            self._remember(book)
+        except OSError as error:
+            log.warning("the addresses of the members cannot be kept: %s", error)
 
     async def tend(self) -> None:
         """See for ever that the book has this node's place, and that learners are taught."""
@@ -178,6 +184,9 @@ class Administration:
             return _error(f"ERR {error}")
         except Refusal as error:
             return _error(str(error))
+        except Exception:  # the administrator gets one line, the log has the rest
+            log.exception("RAFT %s failed", words[0] if words else "")
+            return b"-ERR an internal error, see this node's log\r\n"
 
     def _describe(self) -> dict[str, Any]:
         book = self._machine.book

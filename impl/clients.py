@@ -69,7 +69,7 @@ class Client(asyncio.Protocol):
 
     def __init__(self, listener: ClientListener) -> None:
         self._listener = listener
-        self._session = Session(listener.about)
+        self._session = Session(listener.about, password=listener.password)
         self._backlog: deque[Action] = deque()
         self._runs: deque[Run | bytes] = deque()
         self._open_runs = 0
@@ -245,6 +245,7 @@ class ClientListener:
         is_full: Callable[[], bool],
         about: Callable[[], Mapping[str, object]],
         admin: Callable[[Sequence[bytes]], Awaitable[bytes]],
+        password: str | None = None,
     ) -> None:
         self.node = node
         self.limits = limits
@@ -252,6 +253,7 @@ class ClientListener:
         self.is_full = is_full
         self.about = about
         self.admin = admin
+        self.password = password
         self.clients: set[Client] = set()
         self._tasks: set[asyncio.Task[bytes]] = set()
         self._listener: asyncio.Server | None = None

@@ -227,3 +227,14 @@ def set_command(key: str, value: str, **options: Any) -> None:
 def del_command(keys: tuple[str, ...], **options: Any) -> None:
     """Delete keys; print how many there were."""
     click.echo(_ask(access_of(options), "DEL", *keys))
+
+
+COMMANDS: tuple[click.Command, ...] = (
+    status,
+    member,
+    transfer,
+    get_command,
+    set_command,
+    del_command,
+)
+"""What ``python -m impl`` offers beside ``serve`` and ``cluster``."""

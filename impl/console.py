@@ -241,9 +241,17 @@ _ACCESS: tuple[Callable[[Any], Any], ...] = (
         show_envvar=True,
         help="Client addresses of some nodes, HOST:PORT,...",
     ),
-    click.option("--cacert", type=_FILE, envvar="RAFTCTL_CACERT", help="Use TLS; trust this CA."),
-    click.option("--cert", type=_FILE, envvar="RAFTCTL_CERT", help="Certificate to show."),
-    click.option("--key", type=_FILE, envvar="RAFTCTL_KEY", help="Its private key."),
+    click.option(
+        "--cacert",
+        "tls_cacert",
+        type=_FILE,
+        envvar="RAFTCTL_CACERT",
+        help="Use TLS; trust this CA.",
+    ),
+    click.option(
+        "--cert", "tls_cert", type=_FILE, envvar="RAFTCTL_CERT", help="Certificate to show."
+    ),
+    click.option("--key", "tls_key", type=_FILE, envvar="RAFTCTL_KEY", help="Its private key."),
     click.option(
         "--password-file", type=_FILE, envvar="RAFTCTL_PASSWORD_FILE", help="Password for AUTH."
     ),
@@ -260,7 +268,7 @@ _ACCESS: tuple[Callable[[Any], Any], ...] = (
 def access_of(options: dict[str, Any]) -> Access:
     """Take the options of ``reaches_cluster`` out of a command's arguments."""
     password_file: Path | None = options.pop("password_file")
-    cert, key = options.pop("cert"), options.pop("key")
+    cert, key = options.pop("tls_cert"), options.pop("tls_key")
     if (cert is None) != (key is None):
         raise click.UsageError("--cert and --key belong together: give both or none")
     try:
@@ -271,7 +279,7 @@ def access_of(options: dict[str, Any]) -> Access:
         endpoints=endpoints,
         cert=cert,
         key=key,
-        cacert=options.pop("cacert"),
+        cacert=options.pop("tls_cacert"),
         password=password_file.read_bytes().strip() if password_file else None,
         timeout_s=options.pop("timeout"),
     )

@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import asyncio
-import importlib.metadata
 import logging
 import signal
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from queue import SimpleQueue
 from random import Random
 from typing import Any
 
-from impl.addresses import Place, WithAddresses
+from aiohttp.web import AppRunner
+
+from impl import tls
+from impl.addresses import Place, WithAddresses, load, save
 from impl.admin import Administration
 from impl.clients import ClientLimits, ClientListener
 from impl.clock import LoopClock, Timing
-from impl.config import Address, Settings
+from impl.config import Address, ConfigError, Settings
 from impl.disk import DiskFull, StorageError
 from impl.node import Limits, Node
-from impl.status import PeerStatus, Status
+from impl.observe import Metrics, application, serve_http
+from impl.status import PeerStatus, Status, version
 from impl.storage import Storage, open_storage
 from impl.store import KeyValueStore
 from impl.transport import Identity, PeerLimits, Peers, Security
@@ -38,9 +42,15 @@ class DiskThread:
 
     RETRY_S = 0.5
 
-    def __init__(self, storage: Storage, failed: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        storage: Storage,
+        failed: Callable[[str], None],
+        took: Callable[[float], None] = lambda seconds: None,
+    ) -> None:
         self._storage = storage
         self._failed = failed
+        self._took = took
         self._loop = asyncio.get_running_loop()
         self._batches: SimpleQueue[tuple[Sequence[Persist], Callable[[], None]] | None]
         self._batches = SimpleQueue()
@@ -62,11 +72,13 @@ class DiskThread:
     def _run(self) -> None:
         while (job := self._batches.get()) is not None and not self._closing.is_set():
             batch, durable = job
+            began = time.perf_counter()
             try:
                 self._write(batch)
             except StorageError as error:
                 self._loop.call_soon_threadsafe(self._failed, f"cannot write: {error}")
                 return
+            self._took(time.perf_counter() - began)
             if not self._closing.is_set():
                 self._loop.call_soon_threadsafe(durable)
 
@@ -100,13 +112,15 @@ class Server:
         self._started_at = self._loop.time()
         self._failure: asyncio.Future[str] = self._loop.create_future()
         self._limits = Limits()
-        self.disk = DiskThread(storage, self._fail)
+        self._tls = (tls.for_members(settings), tls.for_clients(settings))
+        self.metrics = Metrics()
+        self.disk = DiskThread(storage, self._fail, self.metrics.sync_seconds.observe)
         self.peers = Peers(
             identity=Identity(cluster_id=settings.cluster, server_id=settings.member),
             listen=settings.peer_address,
-            addresses={i: a for i, a in settings.members if i != settings.member},
+            addresses=self._first_addresses(),
             limits=PeerLimits(),
-            security=Security(),
+            security=self._peer_security(),
         )
         self.machine = WithAddresses(KeyValueStore())
         self.node = self._make_node()
@@ -119,6 +133,7 @@ class Server:
             machine=self.machine,
             own=Place(settings.peer_address, settings.advertise_clients or settings.listen_clients),
             status=self.status,
+            remember=lambda book: save(settings.data_dir, book),
         )
         self.listener = ClientListener(
             node=self.node,
@@ -127,6 +142,26 @@ class Server:
             is_full=lambda: self.disk.is_full,
             about=self.about,
             admin=self.administration.answer,
+            password=_password(settings),
+        )
+        self.metrics.observe(self)
+
+    def _first_addresses(self) -> dict[ServerId, Address]:
+        """Where to look for the others: what was known last, or else what the settings say."""
+        known = {member: place.peers for member, place in load(self._settings.data_dir).items()}
+        addresses = {**dict(self._settings.members), **known}
+        addresses.pop(self._settings.member, None)
+        return addresses
+
+    def _peer_security(self) -> Security:
+        contexts, _ = self._tls
+        if contexts is None:
+            return Security()
+        cluster = self._settings.cluster
+        return Security(
+            listening=contexts.server,
+            connecting=contexts.client,
+            names=lambda certificate, member: tls.names_member(certificate, cluster, member),
         )
 
     def _make_node(self) -> Node:
@@ -158,8 +193,13 @@ class Server:
         """Serve until ``stop`` is set, or something breaks: then the reason."""
         await self.peers.start()
         self.node.start()
-        await self.listener.start(self._settings.listen_clients, None)
-        log.info("serves redis://%s", self._settings.listen_clients)
+        _, contexts = self._tls
+        await self.listener.start(
+            self._settings.listen_clients, contexts.server if contexts else None
+        )
+        http = await self._observe()
+        scheme = "rediss" if contexts else "redis"
+        log.info("serves %s://%s", scheme, self._settings.listen_clients)
         stopping = self._loop.create_task(stop.wait())
         tending = self._loop.create_task(self.administration.tend())
         ends: list[asyncio.Future[Any]] = [stopping, tending, self._failure]
@@ -168,11 +208,34 @@ class Server:
         tending.cancel()
         failure = self._failure.result() if self._failure.done() else None
         self.node.stop(failure or "this node is shutting down")
+        if http is not None:
+            await http.cleanup()
         await self.listener.close()
         await self.peers.close()
         self.disk.close()
         self._storage.close()
         return failure
+
+    async def _observe(self) -> AppRunner | None:
+        """Open the HTTP port, if there is to be one."""
+        address = self._settings.listen_http
+        if address is None:
+            return None
+        app = application(self, self.metrics, self._settings.election_timeout_max, address)
+        runner, port = await serve_http(app, address)
+        log.info("is observed at http://%s", Address(address.host, port))
+        return runner
+
+    def reload(self) -> None:
+        """Read the certificates again; new connections are made with them."""
+        for contexts in self._tls:
+            if contexts is not None:
+                try:
+                    contexts.reload()
+                except ConfigError as error:
+                    log.error("the former certificates stay in use: %s", error)
+                    return
+        log.info("certificates were read again")
 
     def _fail(self, reason: str) -> None:
         if not self._failure.done():
@@ -187,7 +250,7 @@ class Server:
         return Status(
             member=server.server_id,
             cluster=self._settings.cluster,
-            version=importlib.metadata.version("checked-raft"),
+            version=version(),
             uptime_s=self._loop.time() - self._started_at,
             role=type(server.role).__name__.lower(),
             term=server.current_term,
@@ -253,10 +316,22 @@ async def serve(settings: Settings) -> str | None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     first = frozenset() if settings.join else frozenset(i for i, _ in settings.members)
+    tls.for_members(settings), tls.for_clients(settings)  # complain before a directory is made
     storage = open_storage(
         settings.data_dir,
         cluster_id=settings.cluster,
         server_id=settings.member,
         configuration=Configuration(old=first),
     )
-    return await Server(settings, storage).run(stop)
+    server = Server(settings, storage)
+    loop.add_signal_handler(signal.SIGHUP, server.reload)
+    return await server.run(stop)
+
+
+def _password(settings: Settings) -> str | None:
+    if settings.password_file is None:
+        return None
+    password = settings.password_file.read_text(encoding="utf-8").strip()
+    if not password:
+        raise ConfigError(f"--password-file: {settings.password_file} is empty")
+    return password

@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 from dataclasses import dataclass
 
 from spec.state import Index, ServerId, Term
+
+
+def version() -> str:
+    """The version that runs."""
+    try:
+        return importlib.metadata.version("checked-raft")
+    except importlib.metadata.PackageNotFoundError:
+        return "not installed"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from impl.config import ConfigError
+from impl.config import ConfigError, Settings
 from spec.state import ServerId
 
 Certificate = Mapping[str, object]
@@ -115,6 +115,22 @@ def _reason(error: OSError) -> str:
             "NO_CERTIFICATE_OR_CRL_FOUND": "there is no certificate in it",
         }.get(error.reason or "", error.reason or "it is no PEM file")
     return error.strerror or str(error)
+
+
+def for_members(settings: Settings) -> Contexts | None:
+    """TLS between members, if there is to be any. Raises ``ConfigError``."""
+    if settings.peer_cert is None or settings.peer_key is None:
+        return None
+    files = Files(cert=settings.peer_cert, key=settings.peer_key, cacert=settings.peer_cacert)
+    check_own_certificate(files, settings.cluster, settings.member)
+    return make_contexts(files)
+
+
+def for_clients(settings: Settings) -> Contexts | None:
+    """TLS for clients, if there is to be any. Raises ``ConfigError``."""
+    if settings.cert is None or settings.key is None:
+        return None
+    return make_contexts(Files(cert=settings.cert, key=settings.key, cacert=settings.cacert))
 
 
 def check_own_certificate(files: Files, cluster: str, member: ServerId) -> None:
