@@ -25,7 +25,15 @@ from model_check.checkpoint import CheckpointError
 from model_check.explore import Checkpoints, Limits
 from model_check.model import AnyStep, Goal, Model, ModelError, Property
 from model_check.mutant_table import catalogue, run_all
-from model_check.raft_model import FEATURES, PROFILES, Bounds, Membership, RaftModel, Step
+from model_check.raft_model import (
+    FEATURES,
+    PROFILES,
+    Bounds,
+    Membership,
+    ParallelWrite,
+    RaftModel,
+    Step,
+)
 from model_check.raft_mutants import Control, Killed, NotExpressible, find, load
 from model_check.report import (
     ProgressLine,
@@ -156,6 +164,12 @@ def _add_bounds(parser: argparse.ArgumentParser) -> None:
         type=_targets,
         metavar="LIST",
         help="memberships asked for, as in '2,3,4;1,2' (default: replace any one member)",
+    )
+    bounds.add_argument(
+        "--pending-writes",
+        type=_whole(1, 10),
+        metavar="N",
+        help="writes of one server that are not durable yet (default 2)",
     )
     bounds.add_argument(
         "--profile", choices=sorted(PROFILES), help="which rules are in force (default paper)"
@@ -518,7 +532,7 @@ def _raft_model(options: argparse.Namespace) -> RaftModel:
     length = options.log_length
     if length is None:
         length = given.log_length if given else (2 if profile == "paper" else terms)
-        length += bool(options.features) and not given
+        length += bool(options.features - {"parallel-write"}) and not given
     servers = options.servers or (given.servers if given else 3)
     bounds = Bounds(servers=servers, terms=terms, log_length=length)
     membership = _membership(options, servers)
@@ -529,7 +543,7 @@ def _raft_model(options: argparse.Namespace) -> RaftModel:
     if membership and options.refinement:
         raise UsageError("--refinement is to the protocol with static membership")
     more = _refinement() if options.refinement else ()
-    return RaftModel(bounds, profile, rules, membership, more)
+    return RaftModel(bounds, profile, rules, membership, more, _parallel_write(options))
 
 
 def _membership(options: argparse.Namespace, servers: int) -> Membership | None:
@@ -546,6 +560,16 @@ def _membership(options: argparse.Namespace, servers: int) -> Membership | None:
             raise UsageError(f"--targets: servers are numbered 1 to {servers}")
     return Membership(
         changes=options.config_changes or 1, targets=options.targets, learners=learners
+    )
+
+
+def _parallel_write(options: argparse.Namespace) -> ParallelWrite | None:
+    if "parallel-write" not in options.features:
+        if options.pending_writes is not None:
+            raise UsageError("--pending-writes needs --with parallel-write")
+        return None
+    return ParallelWrite(
+        pending=options.pending_writes or 2, settled=str(options.reduction) != "none"
     )
 
 

@@ -11,8 +11,12 @@ from spec.raft import PAPER, SERVER
 from spec.state import ServerId
 
 PROFILES = {"paper": PAPER, "server": SERVER}
-FEATURES = ("membership", "learners")
+FEATURES = ("membership", "learners", "parallel-write")
 """Events of the environment beyond Figure 2 that can be switched on."""
+DISK_AT_ONCE = (
+    "disks: every write is durable at once, and the server told so; hides crashes that lose "
+    "writes (--with parallel-write)"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,4 +78,21 @@ class Membership:
             "C_new; hides what needs other or more changes"
             + self.learners
             * "; a leader may be asked, once, to bring one server outside up to date"
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ParallelWrite:
+    """How servers write to disk while they go on (D10.2.1)."""
+
+    pending: int = 2
+    """Writes of one server that are not durable yet, at most."""
+    settled: bool = True
+    """Do writes complete at once at servers that lead nobody (see ``raft_disks``)?"""
+
+    def sentence(self) -> str:
+        """What is bounded, and what that hides."""
+        return (
+            f"pending writes {self.pending}: a leader with so many writes that are not durable "
+            "takes no step that writes; hides what needs more of them at once"
         )

@@ -8,11 +8,13 @@ predicates are those of ``spec`` themselves.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 from model_check.model import AllWhere, AnyFact, AnyState, AnyStep, Property, Quantifier, Witness
 from spec.cluster import Fact
-from spec.events import Event
+from spec.disk import ServerOnDisk, recovered
+from spec.events import Effects, Event, Restart
 from spec.invariants import DURABLY, PROPERTIES, WITNESSES, Claim
 from spec.state import Server
 
@@ -24,16 +26,27 @@ def server_in(state: object) -> Server | None:
     match state:
         case Server():
             return state
+        case ServerOnDisk(server=server):
+            return server
         case _:
             return None
 
 
 def durable_in(state: object) -> Server | None:
     """The same with what would be left of its log after a crash now."""
-    return server_in(state)
+    match state:
+        case ServerOnDisk(server=server, disk=disk):
+            return replace(server, log=disk.image.log)
+        case _:
+            return server_in(state)
 
 
-VIEWS: dict[type, Callable[[object], object]] = {Server: server_in}
+def on_disk_in(state: object) -> ServerOnDisk | None:
+    """A server with its disk, if the process is one."""
+    return state if isinstance(state, ServerOnDisk) else None
+
+
+VIEWS: dict[type, Callable[[object], object]] = {Server: server_in, ServerOnDisk: on_disk_in}
 """What a claim about values of a type sees of the state of a process; ``None``: no such value."""
 
 
@@ -96,8 +109,20 @@ def predicate_of(claim: Claim, *, plain: bool) -> Predicate:
 
 
 def _of_steps(predicate: Predicate, kind: type) -> Predicate:
-    """The predicate for steps of processes of one kind alone."""
-    return lambda *step: predicate(*step) if isinstance(step[0], kind) else None
+    """The predicate for steps of processes of one kind alone.
+
+    A server that has crashed is seen to start again from what the crash has left of its disk.
+    """
+
+    def apply(before: object, event: Event, after: object, effects: Effects) -> bool | None:
+        if kind is Server and isinstance(before, ServerOnDisk) and isinstance(after, ServerOnDisk):
+            seen = before.server
+            if isinstance(event, Restart):
+                seen = recovered(seen, after.disk.image)
+            return predicate(seen, event, after.server, effects)
+        return predicate(before, event, after, effects) if isinstance(before, kind) else None
+
+    return apply
 
 
 def _of_values(predicate: Predicate, views: list[Callable[[object], object] | None]) -> Predicate:

@@ -11,14 +11,24 @@ from __future__ import annotations
 import typing
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass
-from typing import get_args
+from typing import Any, get_args
 
 from model_check import raft_claims, raft_goals
 from model_check.model import AnyState, Goal, Model, Outcome, Property, Witness, show
-from model_check.raft_bounds import FEATURES, PROFILES, Bounds, Membership
+from model_check.raft_bounds import (
+    DISK_AT_ONCE,
+    FEATURES,
+    PROFILES,
+    Bounds,
+    Membership,
+    ParallelWrite,
+)
+from model_check.raft_claims import server_in
+from model_check.raft_disks import DISK_RULES, DiskRules, ServersOnDisks
 from model_check.raft_renaming import rename
-from model_check.raft_servers import Part, Servers, Step
+from model_check.raft_servers import Action, Part, Servers, Step
 from spec.cluster import Fact
+from spec.disk import Crash, DiskEvent
 from spec.events import (
     ChangeLearners,
     ChangeMembership,
@@ -47,13 +57,22 @@ from spec.state import (
     ServerId,
 )
 
-__all__ = ["FEATURES", "PROFILES", "Bounds", "Membership", "RaftModel", "State", "Step"]
+__all__ = [
+    "FEATURES",
+    "PROFILES",
+    "Bounds",
+    "Membership",
+    "ParallelWrite",
+    "RaftModel",
+    "State",
+    "Step",
+]
 
-State = Server
-"""What a process of the model is: a server, or what a feature brings."""
+State = Any
+"""What a process of the model is: a server, one with a disk, or what a feature brings."""
 
 
-class RaftModel(Model[State, Message, Event, Fact]):
+class RaftModel(Model[State, Message, Action, Fact]):
     """A cluster of ``bounds.servers`` servers that all run ``step`` with the same options."""
 
     def __init__(
@@ -63,39 +82,49 @@ class RaftModel(Model[State, Message, Event, Fact]):
         rules: Step = step,
         membership: Membership | None = None,
         more: Sequence[Property] = (),
+        parallel_write: ParallelWrite | None = None,
+        disk_rules: DiskRules = DISK_RULES,
     ) -> None:
         """Explore ``rules`` (those of ``spec``, or a sabotage of them) under a profile.
 
         With ``membership`` the last server is not in the cluster at first. ``more`` properties are
-        judged besides the claims of ``spec``.
+        judged besides the claims of ``spec``. With ``parallel_write`` each server has a disk that
+        writes while the server goes on; without, every write is durable at once.
         """
         self.name = f"Raft, {profile} profile"
         self.bounds = bounds
         self.profile = profile
         self.membership = membership
         self.more = more
-        self._servers = Servers(bounds, profile, rules, membership)
-        self._part_of: dict[int, Part[State]] = dict.fromkeys(
-            self._servers.processes, self._servers
-        )
+        self.parallel_write = parallel_write
+        self._servers = Servers(bounds, profile, rules, membership, parallel_write is not None)
+        servers: Part[Any] = self._servers
+        if parallel_write:
+            servers = ServersOnDisks(self._servers, parallel_write, disk_rules)
+        self._part_of: dict[int, Part[Any]] = dict.fromkeys(self._servers.processes, servers)
         self.processes = tuple(self._part_of)
         self._plain = all(part is self._servers for part in self._part_of.values())
 
     def sentences(self) -> tuple[str, ...]:
         """Each bound, and what it hides."""
-        if self.membership is None:
-            return self.bounds.sentences()
-        return (*self.bounds.sentences(), self.membership.sentence(self._servers.first_members))
+        said = list(self.bounds.sentences())
+        if self.membership:
+            said.append(self.membership.sentence(self._servers.first_members))
+        if self.parallel_write:
+            said.append(self.parallel_write.sentence())
+        elif self._servers.options.parallel_write:
+            said.append(DISK_AT_ONCE)
+        return tuple(said)
 
     def initial_states(self) -> Sequence[tuple[State, ...]]:
         """Everybody starts for the first time."""
         return [tuple(part.initial_state(p) for p, part in self._part_of.items())]
 
-    def actions(self, process: int, state: State) -> Sequence[Event]:
+    def actions(self, process: int, state: State) -> Sequence[Action]:
         """What a process of this kind may do by itself."""
         return self._part_of[process].actions(process, state)
 
-    def act(self, process: int, state: State, action: Event) -> Outcome[State, Message, Fact]:
+    def act(self, process: int, state: State, action: Action) -> Outcome[State, Message, Fact]:
         """A process takes one of its actions."""
         return self._part_of[process].act(process, state, action)
 
@@ -117,7 +146,8 @@ class RaftModel(Model[State, Message, Event, Fact]):
         return [within_bounds, *raft_claims.properties(plain=self._plain), *self.more]
 
     def _within_bounds(self, state: State) -> bool:
-        return self._servers.within_bounds(state)
+        server = server_in(state)
+        return server is None or self._servers.within_bounds(server)
 
     def witnesses(self) -> Sequence[Witness]:
         """The witnesses of ``spec.invariants``."""
@@ -128,6 +158,8 @@ class RaftModel(Model[State, Message, Event, Fact]):
         if claim.needs and claim.needs.membership and not self.membership:
             return None
         if claim.needs and claim.needs.backtracking and not self._servers.options.fast_backtracking:
+            return None
+        if claim.needs and claim.needs.parallel_write and not self.parallel_write:
             return None
         return self.bounds.reach(claim, len(self._servers.first_members), self._servers.places)
 
@@ -175,7 +207,9 @@ class RaftModel(Model[State, Message, Event, Fact]):
         bounds = self.bounds
         return (
             f"{self.name}, servers {bounds.servers}, terms {bounds.terms}, "
-            f"log length {bounds.log_length}" + (f", {self.membership}" if self.membership else "")
+            f"log length {bounds.log_length}"
+            + (f", {self.membership}" if self.membership else "")
+            + (f", {self.parallel_write}" if self.parallel_write else "")
         )
 
     def kinds(self) -> Sequence[str]:
@@ -187,6 +221,9 @@ class RaftModel(Model[State, Message, Event, Fact]):
             ReadIndexRequest,
             ReadIndexResponse,
         }
+        on_disk = [e.__name__ for e in get_args(DiskEvent)] if self.parallel_write else []
+        if self.parallel_write:
+            without.add(Restart)
         if self.membership is None:
             without.add(ChangeMembership)
         if self.membership is None or not self.membership.learners:
@@ -195,11 +232,11 @@ class RaftModel(Model[State, Message, Event, Fact]):
             without.add(Replicate)
         events = [e.__name__ for e in get_args(Event) if e not in without]
         messages = [m.__name__ for m in get_args(Message) if m not in without]
-        return [*events, *(f"Receive {message}" for message in messages)]
+        return [*events, *on_disk, *(f"Receive {message}" for message in messages)]
 
-    def weight(self, action: Event) -> float:
+    def weight(self, action: Action) -> float:
         """Crashes are rare, so that walks get somewhere between them."""
-        return 0.1 if isinstance(action, Restart) else 1.0
+        return 0.1 if isinstance(action, Restart | Crash) else 1.0
 
     def name_of(self, process: int) -> str:
         """S1, S2, ... as in the paper's figures."""

@@ -13,7 +13,7 @@ from typing import Generic, TypeVar
 from model_check.model import Outcome
 from model_check.raft_bounds import PROFILES, Bounds, Membership
 from spec.cluster import Fact, facts, initial_server
-from spec.disk import durable_up_to, is_about_the_log
+from spec.disk import Crash, DiskEvent, WriteCompletes, durable_up_to, is_about_the_log
 from spec.events import (
     ChangeLearners,
     ChangeMembership,
@@ -36,6 +36,7 @@ from spec.relevance import is_obsolete, is_past, representative
 from spec.state import Command, Index, Leader, Log, Server, ServerId, Term
 
 Step = Callable[[Options, Server, Event], tuple[Server, Effects]]
+Action = Event | DiskEvent
 S = TypeVar("S")
 
 
@@ -47,11 +48,11 @@ class Part(ABC, Generic[S]):
         """The state in which a process begins."""
 
     @abstractmethod
-    def actions(self, process: int, state: S) -> Sequence[Event]:
+    def actions(self, process: int, state: S) -> Sequence[Action]:
         """What a process may do by itself."""
 
     @abstractmethod
-    def act(self, process: int, state: S, action: Event) -> Outcome[S, Message, Fact]:
+    def act(self, process: int, state: S, action: Action) -> Outcome[S, Message, Fact]:
         """A process takes one of its actions."""
 
     @abstractmethod
@@ -90,14 +91,20 @@ class Servers(Part[Server]):
         profile: str,
         rules: Step,
         membership: Membership | None,
+        parallel_write: bool = False,
     ) -> None:
-        """All servers of ``bounds``; with ``membership`` the last one is no member at first."""
+        """All servers of ``bounds``; with ``membership`` the last one is no member at first.
+
+        With ``parallel_write`` that rule is in force whatever the profile says.
+        """
         self.bounds = bounds
         self.membership = membership
         self.rules = rules
         self.processes = tuple(range(1, bounds.servers + 1))
         self.first_members = self.processes[:-1] if membership else self.processes
         self.options = PROFILES[profile]
+        if parallel_write:
+            self.options = replace(self.options, parallel_write=True)
         self._options_when_full = replace(self.options, no_op=False)
         # A place is kept for each C_new, which a leader appends however full its log is.
         self.places = bounds.log_length - (membership.changes if membership else 0)
@@ -159,13 +166,12 @@ class Servers(Part[Server]):
         asked = isinstance(server.role, Leader) and server.role.target is not None
         return _bounded_length(server.log) + asked >= self.places
 
-    def act(self, process: int, state: Server, action: Event) -> Outcome[Server, Message, Fact]:
-        """An event of the server's own."""
-        # The bound refuses the no-op of a leader whose log is full, not its election.
-        options = self._options_when_full if self._is_full(state) else self.options
-        after, effects = self.rules(options, state, action)
-        if is_about_the_log(effects):  # every write is durable at once
-            after, counted = self.rules(options, after, durable_up_to(after.log))
+    def act(self, process: int, state: Server, action: Action) -> Outcome[Server, Message, Fact]:
+        """An event of the server's own; every write is durable at once."""
+        assert not isinstance(action, WriteCompletes | Crash), "a server's disk is a matter apart"
+        after, effects = self.take(state, action)
+        if is_about_the_log(effects):
+            after, counted = self.take(after, durable_up_to(after.log))
             effects += counted
         return Outcome(
             state=after,
@@ -173,6 +179,11 @@ class Servers(Part[Server]):
             facts=facts(state, after, effects),
             step=(state, action, after, effects),
         )
+
+    def take(self, state: Server, event: Event) -> tuple[Server, Effects]:
+        """One step by the rules: the bound refuses the no-op of a full log, not the election."""
+        options = self._options_when_full if self._is_full(state) else self.options
+        return self.rules(options, state, event)
 
     def deliver(
         self, process: int, state: Server, source: int, message: Message

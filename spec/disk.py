@@ -23,7 +23,8 @@ from spec.events import (
     Send,
 )
 from spec.log import compact, last_index, last_term, splice
-from spec.messages import AppendEntries
+from spec.messages import AppendEntries, RequestVoteResponse, StaleTerm
+from spec.raft import recover
 from spec.state import Log, Server, ServerId, Term
 
 
@@ -52,6 +53,30 @@ class Disk:
     pending: tuple[Batch, ...] = ()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerOnDisk:
+    """A server and its disk: what it knows, and what it would know after a crash."""
+
+    server: Server
+    disk: Disk
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WriteCompletes:
+    """The oldest write that was pending is durable."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Crash:
+    """The server crashes when the first ``survived`` of the pending writes were durable."""
+
+    survived: int
+
+
+DiskEvent = WriteCompletes | Crash
+"""What happens to a disk, besides writes being begun."""
+
+
 def image_of(server: Server) -> Image:
     """All that a server has to store."""
     return Image(current_term=server.current_term, voted_for=server.voted_for, log=server.log)
@@ -73,11 +98,12 @@ def stored(image: Image, write: Persist) -> Image:
 def waits_for(effect: Effect, batch: Batch) -> bool:
     """Must this effect of a server, or of its later steps, wait until the batch is durable?
 
-    A leader's entries go out while it writes them itself, but not its term before it is stored.
-    What a server tells its own driver promises nothing to others.
+    A leader's entries go out while it writes them itself, and so do refusals, which promise
+    nothing about a log; but no message before its term is stored. What a server tells its own
+    driver says nothing to others.
     """
     match effect:
-        case Send(message=AppendEntries()):
+        case Send(message=AppendEntries() | StaleTerm() | RequestVoteResponse(vote_granted=False)):
             return any(isinstance(write, PersistTermAndVote) for write in batch.writes)
         case Send():
             return True
@@ -126,12 +152,12 @@ def durable_up_to(log: Log) -> DurableUpTo:
     return DurableUpTo(term=last_term(log), index=last_index(log))
 
 
-def found_after_crash(server: Server, image: Image) -> Server:
-    """The server as it would have been if it had only done what the crash has left of it."""
-    return replace(
-        server,
+def recovered(server: Server, image: Image) -> Server:
+    """The server as it starts again from an image."""
+    return recover(
+        server_id=server.server_id,
+        configuration=server.first_configuration,
         current_term=image.current_term,
         voted_for=image.voted_for,
         log=image.log,
-        commit_index=min(server.commit_index, last_index(image.log)),
     )

@@ -8,12 +8,13 @@ one step all ``Persist...`` effects come before the first effect that depends on
 loses everything but what was persisted; ``Restart`` is the step that follows it.
 
 With the option ``parallel_write`` (D10.2.1) a leader need not wait for its own entries: its
-AppendEntries, and ``CommittedUpTo``, wait only for the term and the vote. Everything else that is
-sent or answered still waits for every earlier ``Persist...``, a follower's acknowledgement above
-all. Writes become durable in their order, and when one with entries has, the driver says so to the
-server (``DurableUpTo``) before it gives it any other event: until then the leader does not count
-itself. A crash loses the writes that are not durable, and leaves those before them. ``spec.disk``
-says all of this as functions.
+AppendEntries wait only for the term and the vote, and so may refusals (StaleTerm, no vote), which
+promise nothing about a log; ``CommittedUpTo`` waits for nothing, since a quorum has stored what it
+speaks of. Every other message still waits for every earlier ``Persist...``, a follower's
+acknowledgement above all. Writes become durable in their order, and when one with entries has, the
+driver says so to the server (``DurableUpTo``) before it gives it any other event: until then the
+leader does not count itself. A crash loses the writes that are not durable, and leaves those before
+them. ``spec.disk`` says all of this as functions.
 """
 
 from __future__ import annotations

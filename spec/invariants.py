@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from typing import Annotated, TypeVar
 
 from spec.cluster import Committed, Elected, led
+from spec.disk import ServerOnDisk, after_crash, image_of
 from spec.events import (
     BecameLeader,
     ClientRequestAccepted,
@@ -74,6 +75,8 @@ class Needs:
     """Does it need membership changes?"""
     backtracking: bool = False
     """Does it need rejections that skip entries?"""
+    parallel_write: bool = False
+    """Does it need disks that write in parallel?"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -422,6 +425,37 @@ def removed_leader_steps_down(server: Server) -> bool | None:
     return server.configuration_index > server.commit_index
 
 
+# --- Writing to disk in parallel (D10.2.1) ------------------------------------------------------
+
+
+@always(title="The disk follows the server", paper="Fig. 2, §5.5", thesis="D3.8, D10.2.1")
+def disk_follows_server(one: ServerOnDisk) -> bool | None:
+    """What is durable and what is being written is together all that the server has to store.
+
+    Trap: a server that changes its log in memory alone looks well until it crashes.
+    Non-vacuous: a write is pending.
+    """
+    if not one.disk.pending:
+        return None if one.disk.image == image_of(one.server) else False
+    return after_crash(one.disk, len(one.disk.pending)) == image_of(one.server)
+
+
+@always(title="durable_index is truthful", paper="§5.5", thesis="D10.2.1")
+def durable_index_truthful(one: ServerOnDisk) -> bool | None:
+    """The log is durable up to durable_index, whichever pending writes a crash may lose.
+
+    Trap: an entry that was replaced is durable no more; an entry of an older term that came back
+    may be known too early, but such entries are not counted. Non-vacuous: durable_index is at an
+    entry of the current term.
+    """
+    server, disk = one.server, one.disk
+    index = server.durable_index
+    if index == 0 or term_at(server.log, index) not in (server.current_term, None):
+        return None
+    images = [after_crash(disk, survived) for survived in range(len(disk.pending) + 1)]
+    return all(agreement(server.log, image.log) >= index for image in images)
+
+
 # --- What they rest on: single steps ------------------------------------------------------------
 
 
@@ -762,6 +796,30 @@ def next_index_skips(before: Server, event: Event, after: Server, effects: Effec
             return any(new[i] < old[i] - 1 for i in old if i in new)
         case _:
             return False
+
+
+@sometimes(
+    title="Followers commit an entry before its leader has stored it",
+    paper="§5.3",
+    thesis="D10.2.1",
+    needs=Needs(servers=3, terms=1, log_length=1, parallel_write=True),
+)
+def committed_before_durable(server: Server) -> bool:
+    """A leader knows an entry to be committed that its own disk may still lose."""
+    return isinstance(server.role, Leader) and server.durable_index < server.commit_index
+
+
+@sometimes(
+    title="A crash loses a write",
+    paper="§5.5",
+    thesis="D10.2.1",
+    needs=Needs(servers=2, terms=1, log_length=1, parallel_write=True),
+)
+def write_lost(before: ServerOnDisk, event: Event, after: ServerOnDisk, effects: Effects) -> bool:
+    """A server starts again without entries that it had."""
+    return isinstance(event, Restart) and last_index(after.server.log) < last_index(
+        before.server.log
+    )
 
 
 @sometimes(

@@ -11,10 +11,10 @@ from model_check import kernel as k
 from model_check.explore import Search
 from model_check.model import Model, Outcome
 from model_check.raft_model import Bounds, RaftModel
+from model_check.raft_servers import Action
 from model_check.tables import Reductions
 from model_check.visited import Words
 from spec.cluster import Committed, Fact
-from spec.events import Event
 from spec.messages import Message
 from spec.state import Server
 from tests.reduction_evidence import ALL_REDUCTIONS, PLAIN, Seen, explored, successors
@@ -123,7 +123,7 @@ class Walk:
     """A random walk in the plain system, followed in the reduced one."""
 
     def __init__(self, model: RaftModel, rng: random.Random) -> None:
-        self.model: Model[Server, Message, Event, Fact] = model
+        self.model: Model[Server, Message, Action, Fact] = model
         self.rng = rng
         # Not renamed, so that plain and reduced states can be compared process by process ...
         self.followed = Search(model, reductions=Reductions(symmetry=False))
