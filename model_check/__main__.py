@@ -25,6 +25,7 @@ from model_check.checkpoint import CheckpointError
 from model_check.explore import Checkpoints, Limits
 from model_check.model import AnyStep, Goal, Model, ModelError, Property
 from model_check.mutant_table import catalogue, run_all
+from model_check.raft_disks import DISK_RULES
 from model_check.raft_model import (
     FEATURES,
     PROFILES,
@@ -34,7 +35,7 @@ from model_check.raft_model import (
     RaftModel,
     Step,
 )
-from model_check.raft_mutants import Control, Killed, NotExpressible, find, load
+from model_check.raft_mutants import Control, Killed, NotExpressible, find, load, load_disk
 from model_check.report import (
     ProgressLine,
     counterexample,
@@ -515,6 +516,7 @@ def _refuse_unwritable(path: str | None) -> None:
 
 def _raft_model(options: argparse.Namespace) -> RaftModel:
     rules: Step = step
+    disk_rules = DISK_RULES
     given: Killed | Control | None = None
     if options.mutant:
         try:
@@ -523,7 +525,7 @@ def _raft_model(options: argparse.Namespace) -> RaftModel:
             raise UsageError(str(error.args[0])) from None
         if isinstance(mutant.verdict, NotExpressible):
             raise UsageError(f"mutant {mutant.name} cannot be run: {mutant.verdict.reason}")
-        rules = load(mutant)
+        rules, disk_rules = load(mutant), load_disk(mutant)
         # Without bounds of its own, a mutant runs at the smallest ones that show it.
         if isinstance(mutant.verdict, Killed | Control):
             given = mutant.verdict
@@ -543,7 +545,10 @@ def _raft_model(options: argparse.Namespace) -> RaftModel:
     if membership and options.refinement:
         raise UsageError("--refinement is to the protocol with static membership")
     more = _refinement() if options.refinement else ()
-    return RaftModel(bounds, profile, rules, membership, more, _parallel_write(options))
+    parallel_write = _parallel_write(options)
+    if parallel_write is None and given and given.pending_writes:
+        parallel_write = ParallelWrite(pending=given.pending_writes)
+    return RaftModel(bounds, profile, rules, membership, more, parallel_write, disk_rules)
 
 
 def _membership(options: argparse.Namespace, servers: int) -> Membership | None:

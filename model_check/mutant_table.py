@@ -16,6 +16,7 @@ from model_check.raft_mutants import (
     NotExpressible,
     Scripted,
     load,
+    load_disk,
     model_of,
     play,
 )
@@ -72,7 +73,7 @@ def _scripted(mutant: Mutant, scripted: Scripted) -> Row:
 
 
 def _explored(mutant: Mutant, expected: Killed | Control, workers: int) -> Row:
-    model = model_of(expected, load(mutant))
+    model = model_of(expected, load(mutant), load_disk(mutant))
     bounds = model.bounds
     result = check(model, workers=workers)
     found = ", ".join(result.missing_witnesses)
@@ -97,7 +98,8 @@ def _explored(mutant: Mutant, expected: Killed | Control, workers: int) -> Row:
         by=f"`{found}`" if found else "nothing",
         bounds=f"{bounds.servers} / {bounds.terms} / {bounds.log_length}"
         + (" server profile" if expected.profile == "server" else "")
-        + (f" membership {expected.config_changes}" if expected.config_changes else ""),
+        + (f" membership {expected.config_changes}" if expected.config_changes else "")
+        + (f" pending writes {expected.pending_writes}" if expected.pending_writes else ""),
         steps=str(result.depth) if result.trace else "",
         states=f"{result.states:,}",
         seconds=result.seconds,

@@ -61,6 +61,7 @@ def properties(*, plain: bool) -> list[Property]:
             sentence=_first_paragraph(claim),
         )
         for claim in PROPERTIES
+        if not (plain and ServerOnDisk in _kinds(claim))
     ]
 
 

@@ -12,6 +12,7 @@ messages that wait for it are messages that travel longer. ``--reduction none`` 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Protocol, cast
 
 from model_check.model import Outcome
@@ -89,7 +90,7 @@ class ServersOnDisks(Part[ServerOnDisk]):
     def _step(self, state: ServerOnDisk, event: Event) -> Result:
         server, effects = self.servers.take(state.server, event)
         disk, at_once = self.rules.write(state.disk, effects)
-        after = ServerOnDisk(server=server, disk=disk)
+        after = in_any_order(ServerOnDisk(server=server, disk=disk))
         sent = [effect for effect in at_once if isinstance(effect, Send)]
         if self.how.settled and not isinstance(server.role, Leader) and not (sent and disk.pending):
             while after.disk.pending:
@@ -160,3 +161,12 @@ class ServersOnDisks(Part[ServerOnDisk]):
     def name_of(self, process: int) -> str:
         """S1, S2, ... as in the paper's figures."""
         return self.servers.name_of(process)
+
+
+def in_any_order(state: ServerOnDisk) -> ServerOnDisk:
+    """The same for all orders and numbers in which equal messages wait for a write."""
+    batches = [
+        replace(batch, waiting=tuple(sorted(set(batch.waiting), key=repr)))
+        for batch in state.disk.pending
+    ]
+    return replace(state, disk=replace(state.disk, pending=tuple(batches)))

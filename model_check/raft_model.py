@@ -24,11 +24,11 @@ from model_check.raft_bounds import (
     ParallelWrite,
 )
 from model_check.raft_claims import server_in
-from model_check.raft_disks import DISK_RULES, DiskRules, ServersOnDisks
+from model_check.raft_disks import DISK_RULES, DiskRules, ServersOnDisks, in_any_order
 from model_check.raft_renaming import rename
 from model_check.raft_servers import Action, Part, Servers, Step
 from spec.cluster import Fact
-from spec.disk import Crash, DiskEvent
+from spec.disk import Crash, DiskEvent, ServerOnDisk
 from spec.events import (
     ChangeLearners,
     ChangeMembership,
@@ -180,7 +180,8 @@ class RaftModel(Model[State, Message, Action, Fact]):
 
     def rename_state(self, renaming: Mapping[int, int], state: State) -> State:
         """Rename every process id, wherever the types say that there is one."""
-        return typing.cast(State, rename(renaming, type(state), state))
+        renamed = rename(renaming, type(state), state)
+        return in_any_order(renamed) if isinstance(renamed, ServerOnDisk) else renamed
 
     def rename_message(self, renaming: Mapping[int, int], message: Message) -> Message:
         """Rename every process id in a message."""

@@ -21,7 +21,8 @@ from types import ModuleType
 from typing import cast
 
 from model_check.model import AnyStep, Outcome, Property
-from model_check.raft_model import Bounds, Membership, RaftModel, Step
+from model_check.raft_disks import DISK_RULES, DiskRules
+from model_check.raft_model import Bounds, Membership, ParallelWrite, RaftModel, Step
 from model_check.trace import TraceStep, clash_of_state, clash_of_step
 from spec import messages
 from spec.cluster import Fact
@@ -36,7 +37,7 @@ from spec.events import (
 from spec.messages import Message
 from spec.state import Command, Server
 
-PATCHED = ("spec.log", "spec.quorum", "spec.membership", "spec.reads", "spec.raft")
+PATCHED = ("spec.log", "spec.quorum", "spec.membership", "spec.reads", "spec.raft", "spec.disk")
 """The modules with rules, in the order of their imports."""
 
 
@@ -63,6 +64,8 @@ class Killed:
     profile: str = "paper"
     config_changes: int = 0
     """Membership changes begun in one log; 0: none is asked for."""
+    pending_writes: int = 0
+    """Writes of one server that are not durable yet; 0: every write is durable at once."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,6 +78,7 @@ class Control:
     log_length: int
     profile: str = "paper"
     config_changes: int = 0
+    pending_writes: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,12 +112,16 @@ class Mutant:
     verdict: Verdict
 
 
-def model_of(verdict: Killed | Control, rules: Step) -> RaftModel:
+def model_of(
+    verdict: Killed | Control, rules: Step, disk_rules: DiskRules = DISK_RULES
+) -> RaftModel:
     """The model in which a mutant must end as its verdict says."""
     bounds = Bounds(servers=verdict.servers, terms=verdict.terms, log_length=verdict.log_length)
     changes = verdict.config_changes
     membership = Membership(changes=changes) if changes else None
-    return RaftModel(bounds, verdict.profile, rules, membership)
+    pending = verdict.pending_writes
+    parallel_write = ParallelWrite(pending=pending) if pending else None
+    return RaftModel(bounds, verdict.profile, rules, membership, (), parallel_write, disk_rules)
 
 
 class BadPatch(ValueError):
@@ -140,7 +148,17 @@ def find(name: str) -> Mutant:
 
 
 def load(mutant: Mutant) -> Step:
-    """``step`` of freshly executed, patched copies of the rules; nothing is left in sys.modules."""
+    """``step`` as the mutant has it."""
+    return cast(Step, _copies(mutant)["spec.raft"].step)
+
+
+def load_disk(mutant: Mutant) -> DiskRules:
+    """What a disk does as the mutant has it."""
+    return cast(DiskRules, _copies(mutant)["spec.disk"])
+
+
+def _copies(mutant: Mutant) -> dict[str, ModuleType]:
+    """Freshly executed, patched copies of the rules; nothing is left in sys.modules."""
     if not mutant.patches:
         raise BadPatch(f"mutant {mutant.name} has no patches: it is not expressible in spec yet")
     if strange := {patch.module for patch in mutant.patches} - set(PATCHED):
@@ -161,7 +179,11 @@ def load(mutant: Mutant) -> Step:
         copy.__dict__["__builtins__"] = {**vars(builtins), "__import__": import_}
         source = patched(mutant, name)
         exec(compile(source, f"<{name} of {mutant.name}>", "exec", dont_inherit=True), vars(copy))
-    return cast(Step, copies["spec.raft"].step)
+    # What a disk is made of are the values that everybody knows.
+    disk = importlib.import_module("spec.disk")
+    values = {name: value for name, value in vars(disk).items() if isinstance(value, type)}
+    vars(copies["spec.disk"]).update(values)
+    return copies
 
 
 def patched(mutant: Mutant, module: str) -> str:
@@ -329,6 +351,9 @@ def step(options''',
 
 UNVOTED = "granted = server.voted_for in (None, request.candidate_id) and is_up_to_date("
 MISMATCH = "if not agrees_at(server.log, request.prev_log_index, request.prev_log_term):"
+TERM_IS_BEING_WRITTEN = (
+    "return any(isinstance(write, PersistTermAndVote) for write in batch.writes)"
+)
 OLDER_TERM = "    if message.term < server.current_term:\n        return on_older"
 
 S1_ELECTED = (
@@ -364,7 +389,6 @@ S1_ELECTED_AGAIN = (
 # --- The catalogue ------------------------------------------------------------------------------
 
 NO_PRE_VOTE = "pre-vote (D9.6) is not in spec"
-NO_DISK = "a disk with writes still pending is not in spec, which persists within a step"
 NO_FILES = "files, checksums and torn writes are the server's storage, not in spec"
 NO_SNAPSHOTS = "snapshots (§7) are not in spec"
 NO_READS = "reads (§8, D6.4) are not in spec"
@@ -694,7 +718,15 @@ missing = request.entries[conflict - request.prev_log_index - 1 :]
         name="B30",
         title='"durable up to" is not lowered after a truncation',
         seen_in="rabbitmq ra #637",
-        verdict=NotExpressible(reason=NO_DISK),
+        patches=(
+            Patch(
+                before="durable_index = min(server.durable_index, Index(first_index - 1))",
+                after="durable_index = server.durable_index",
+            ),
+        ),
+        verdict=Killed(
+            by="durable_index_truthful", servers=3, terms=2, log_length=2, pending_writes=1
+        ),
     ),
     Mutant(
         name="B31",
@@ -742,11 +774,19 @@ if term_at(server.log, Index(server.commit_index + 1)) != server.current_term:""
         seen_in="tikv #994, NATS 2.12.1, PySyncObj 0.3.14 (its journal is never flushed)",
         patches=(
             Patch(
-                before="(*stored, *heard, *committed, Send(to=request.leader_id, message=success))",
-                after="(*heard, *committed, Send(to=request.leader_id, message=success), *stored)",
+                module="spec.disk",
+                before="import AppendEntries,",
+                after="import AppendEntries, AppendEntriesSuccess,",
+            ),
+            Patch(
+                module="spec.disk",
+                before="message=AppendEntries() |",
+                after="message=AppendEntries() | AppendEntriesSuccess() |",
             ),
         ),
-        verdict=Killed(by="durable_before_sent", servers=2, terms=1, log_length=1),
+        verdict=Killed(
+            by="match_index_truthful", servers=2, terms=1, log_length=1, pending_writes=1
+        ),
     ),
     Mutant(
         name="B37",
@@ -754,11 +794,13 @@ if term_at(server.log, Index(server.commit_index + 1)) != server.current_term:""
         seen_in="d-engine #329, etcd #14370",
         patches=(
             Patch(
-                before="(*stored, *advanced, accepted, *replicate(options, server))",
-                after="(*advanced, accepted, *replicate(options, server), *stored)",
+                before="server.server_id: server.durable_index}",
+                after="server.server_id: last_index(server.log)}",
             ),
         ),
-        verdict=Killed(by="durable_before_sent", servers=1, terms=1, log_length=1),
+        verdict=Killed(
+            by="committed_on_a_quorum", servers=1, terms=1, log_length=1, pending_writes=1
+        ),
     ),
     Mutant(
         name="B38",
@@ -1439,6 +1481,116 @@ missing = tuple(
         ),
         verdict=Killed(
             by="elected_by_a_quorum", servers=3, terms=2, log_length=3, config_changes=1
+        ),
+    ),
+    # Other sabotages of writing in parallel
+    Mutant(
+        name="X40",
+        title="a follower acknowledges before it stores, within a step",
+        seen_in="by analogy with B36",
+        patches=(
+            Patch(
+                before="(*stored, *heard, *committed, Send(to=request.leader_id, message=success))",
+                after="(*heard, *committed, Send(to=request.leader_id, message=success), *stored)",
+            ),
+        ),
+        verdict=Killed(by="durable_before_sent", servers=2, terms=1, log_length=1),
+    ),
+    Mutant(
+        name="X41",
+        title="a vote is sent before it is durable",
+        seen_in="by analogy with B01",
+        patches=(
+            Patch(
+                module="spec.disk",
+                before="RequestVoteResponse(vote_granted=False)",
+                after="RequestVoteResponse()",
+            ),
+            Patch(module="spec.disk", before=TERM_IS_BEING_WRITTEN, after="return False"),
+        ),
+        verdict=Killed(by="election_safety", servers=3, terms=1, log_length=0, pending_writes=1),
+    ),
+    Mutant(
+        name="X42",
+        title="votes are asked for before the term is durable",
+        seen_in="by analogy with B02",
+        patches=(
+            Patch(
+                module="spec.disk",
+                before="import AppendEntries,",
+                after="import AppendEntries, RequestVote,",
+            ),
+            Patch(
+                module="spec.disk",
+                before="message=AppendEntries() |",
+                after="message=AppendEntries() | RequestVote() |",
+            ),
+            Patch(
+                module="spec.disk",
+                before=TERM_IS_BEING_WRITTEN,
+                after="return False",
+            ),
+        ),
+        verdict=Killed(by="election_safety", servers=3, terms=1, log_length=0, pending_writes=1),
+    ),
+    Mutant(
+        name="X43",
+        title="one write that is durable makes the whole log count as durable",
+        seen_in="by analogy with B37",
+        patches=(
+            Patch(
+                before="server = replace(server, durable_index=written.index)",
+                after="server = replace(server, durable_index=last_index(server.log))",
+            ),
+        ),
+        verdict=Killed(
+            by="committed_on_a_quorum", servers=1, terms=1, log_length=2, pending_writes=2
+        ),
+    ),
+    Mutant(
+        name="X44",
+        title="the newest write becomes durable first",
+        seen_in="writes of a journal in no order",
+        patches=(
+            Patch(
+                module="spec.disk",
+                before="oldest, *later = disk.pending",
+                after="*later, oldest = disk.pending",
+            ),
+        ),
+        verdict=Killed(by="log_terms_ascend", servers=1, terms=1, log_length=2, pending_writes=2),
+    ),
+    Mutant(
+        name="X45",
+        title="a crash loses the first writes and leaves later ones",
+        seen_in="writes of a journal in no order",
+        patches=(
+            Patch(
+                module="spec.disk",
+                before="disk.pending[:survived]",
+                after="disk.pending[len(disk.pending) - survived :]",
+            ),
+        ),
+        verdict=Killed(by="log_matching", servers=2, terms=1, log_length=2, pending_writes=2),
+    ),
+    Mutant(
+        name="X46",
+        title="no message of a leader waits for anything",
+        seen_in="by analogy with B36",
+        patches=(
+            Patch(
+                module="spec.disk",
+                before=TERM_IS_BEING_WRITTEN,
+                after="return False",
+            ),
+        ),
+        verdict=Control(
+            reason="a leader that others elected has stored its vote, and a refusal of a term that "
+            "is not stored is true nonetheless",
+            servers=3,
+            terms=1,
+            log_length=1,
+            pending_writes=2,
         ),
     ),
     # Sabotages of progress, which safety cannot see

@@ -6,8 +6,17 @@ import pytest
 
 from model_check import Reductions, check
 from model_check.mutant_table import run
-from model_check.raft_model import Bounds, RaftModel
-from model_check.raft_mutants import MUTANTS, Killed, Mutant, NotExpressible, find, load, model_of
+from model_check.raft_model import Bounds, ParallelWrite, RaftModel
+from model_check.raft_mutants import (
+    MUTANTS,
+    Killed,
+    Mutant,
+    NotExpressible,
+    find,
+    load,
+    load_disk,
+    model_of,
+)
 from spec.invariants import PROPERTIES, WITNESSES
 from spec.progress import GOALS
 from tests.reduction_evidence import ALL_REDUCTIONS
@@ -49,8 +58,16 @@ def test_claims_that_are_forestalled_kill_alone(claim: str) -> None:
     assert check_alone(claim, mutant, *bounds)
 
 
+def test_a_vote_that_is_in_memory_alone_shows_on_the_disk() -> None:
+    bounds = Bounds(servers=1, terms=1, log_length=0)
+    unrecorded = load(find("B04"))
+    model = RaftModel(bounds, rules=unrecorded, parallel_write=ParallelWrite())
+    result = check(model, only=["disk_follows_server"])
+    assert result.trace is not None
+
+
 def test_every_claim_kills_a_mutant() -> None:
-    killers = {verdict.by for verdict in KILLED.values()} | set(SLOWER)
+    killers = {verdict.by for verdict in KILLED.values()} | set(SLOWER) | {"disk_follows_server"}
     assert {*(claim.name for claim in PROPERTIES), *(goal.name for goal in GOALS)} <= killers
 
 
@@ -71,9 +88,10 @@ SMALL = [
 @pytest.mark.parametrize("name", SMALL)
 def test_mutants_are_found_at_the_same_length_without_reductions(name: str) -> None:
     verdict = KILLED[name]
+    model = model_of(verdict, load(find(name)), load_disk(find(name)))
     lengths = set()
     for reductions in (Reductions(), *ALL_REDUCTIONS):
-        result = check(model_of(verdict, load(find(name))), reductions=reductions)
+        result = check(model, reductions=reductions)
         assert result.exit_code != 0, str(reductions)
         if result.trace is not None:
             lengths.add(result.trace.length)
