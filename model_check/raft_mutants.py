@@ -1587,8 +1587,8 @@ missing = tuple(
         verdict=Control(
             reason="a leader that others elected has stored its vote, and a refusal of a term that "
             "is not stored is true nonetheless",
-            servers=3,
-            terms=1,
+            servers=2,
+            terms=2,
             log_length=1,
             pending_writes=2,
         ),
