@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import sys
 from collections.abc import Callable
@@ -18,6 +19,7 @@ from impl.disk import StorageError
 from impl.local_cluster import LocalCluster
 from impl.logs import start_logging
 from impl.server import serve
+from impl.tls import for_clients, for_members
 
 SWITCH_INTERVAL_S = 0.0005
 """How long the disk's thread may have to wait for the loop's, and the reverse."""
@@ -42,10 +44,12 @@ def settings_options(command: Callable[..., None]) -> Callable[..., None]:
 def serve_command(config: Path | None, **flags: str | None) -> None:
     """Run one node."""
     try:
-        settings = configure(flags, os.environ, config).settings
+        configuration = configure(flags, os.environ, config)
     except ConfigError as error:
         raise click.UsageError(str(error)) from error
+    settings = configuration.settings
     start_logging(settings.member, settings.log_format, settings.log_level)
+    logging.getLogger("impl.config").info("settings: %s", "; ".join(configuration.lines()))
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
@@ -54,6 +58,25 @@ def serve_command(config: Path | None, **flags: str | None) -> None:
         raise click.ClickException(str(error)) from error
     if failure is not None:
         raise click.ClickException(failure)
+
+
+@main.group("config")
+def config_group() -> None:
+    """The settings of a node."""
+
+
+@config_group.command("check")
+@click.option("--config", type=click.Path(path_type=Path), help="TOML file with settings.")
+@settings_options
+def config_check(config: Path | None, **flags: str | None) -> None:
+    """Print every setting as `serve` would run with it, and where it comes from."""
+    try:
+        configuration = configure(flags, os.environ, config)
+        for_members(configuration.settings), for_clients(configuration.settings)
+    except ConfigError as error:
+        raise click.UsageError(str(error)) from error
+    for line in configuration.lines():
+        click.echo(line)
 
 
 @main.group("cluster")

@@ -3,6 +3,7 @@
     RAFT STATUS | LEADER | MEMBER LIST
     RAFT MEMBER LEARN n=host:port | ADD n=host:port | PROMOTE n | REMOVE n | REPLACE n m=host:port
     RAFT TRANSFER n
+    RAFT LOG first count
 
 Answers are JSON. A change takes an optional last word ``DRYRUN``. Whether a change is *possible* is
 for Raft to say; whether it is *wise* is judged here: it is refused if too few of the members that
@@ -21,15 +22,18 @@ from typing import Any, Protocol
 
 from impl.addresses import Book, Place, WithAddresses, note
 from impl.config import Address, ConfigError, parse_member, parse_members
-from impl.requests import Answer, Done, NotDone, Outcome, Unknown
+from impl.requests import Answer, Done, NotDone, Outcome, Unknown, commands_in
 from impl.status import Status
 from spec.events import ChangeLearners, Event
+from spec.log import base_index, entry_at, last_index
 from spec.quorum import is_quorum, members
-from spec.state import Configuration, Leader, Server, ServerId
+from spec.state import Command, Configuration, Index, Leader, Log, NoOp, Server, ServerId
 
 log = logging.getLogger(__name__)
 
 POLL_S = 0.01
+MAX_DUMPED = 10_000
+"""Entries of the log in one answer."""
 CONNECT_S = 5.0
 """How long a new member may take to be reached."""
 TEND_S = 0.2
@@ -170,6 +174,8 @@ class Administration:
                     return _bulk(self._leader_address())
                 case "MEMBER", [what, *rest]:
                     return _json(await self._member(what.upper(), rest))
+                case "LOG", [first, count]:
+                    return _json(self._log(parse_number(first), parse_number(count)))
                 case "TRANSFER", [number]:
                     return _json(await self._transfer(parse_member(number)))
                 case _:
@@ -360,9 +366,37 @@ class Administration:
             case Unknown(reason=reason):
                 raise Refusal("UNKNOWN", reason)
 
+    def _log(self, first: int, count: int) -> list[dict[str, Any]]:
+        """Entries from ``first`` on, or the oldest that are kept."""
+        entries = self._node.server.log
+        start = max(first, base_index(entries) + 1)
+        end = min(start + min(count, MAX_DUMPED) - 1, last_index(entries))
+        return [_entry_row(entries, Index(i)) for i in range(start, end + 1)]
+
     async def _transfer(self, member: ServerId) -> dict[str, Any]:
         self._must_lead()
         raise Refusal("ERR", f"leadership cannot be handed over to n{member} yet")
+
+
+def _entry_row(entries: Log, index: Index) -> dict[str, Any]:
+    entry = entry_at(entries, index)
+    assert entry is not None, "the index is in the log"
+    row: dict[str, Any] = {"index": index, "term": entry.term, "kind": type(entry.payload).__name__}
+    match entry.payload:
+        case Configuration(old=old, new=new):
+            return {**row, "holds": f"{sorted(old)}" + (f" and {sorted(new)}" if new else "")}
+        case Command() as command:
+            _, commands = commands_in(command)
+            return {**row, "holds": f"{len(commands)} commands, {len(command.data)} bytes"}
+        case NoOp():
+            return {**row, "holds": ""}
+
+
+def parse_number(text: str) -> int:
+    """Read a whole number from 0 on. Raises ``ConfigError``."""
+    if not text.isascii() or not text.isdigit():
+        raise ConfigError(f"{text!r} is no whole number")
+    return int(text)
 
 
 def _one(text: str) -> tuple[ServerId, Address]:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import click
@@ -19,11 +21,14 @@ from impl.console import (
     Unreachable,
     access_of,
     ask_any,
+    raise_refusal,
     reaches_cluster,
     show,
     shows_rows,
 )
+from impl.tls import make_development_certificates
 
+WATCH_MS = 10_000
 CATCH_UP_S = 600.0
 """How long a command waits for a new member to catch up."""
 
@@ -229,6 +234,93 @@ def del_command(keys: tuple[str, ...], **options: Any) -> None:
     click.echo(_ask(access_of(options), "DEL", *keys))
 
 
+@click.command()
+@click.argument("prefix")
+@click.option("--after", default="$", show_default=True, help="Revision to go on after; 0: oldest.")
+@reaches_cluster
+def watch(prefix: str, after: str, **options: Any) -> None:
+    """Print every change of the keys that begin with PREFIX, one JSON object a line, until Ctrl-C.
+
+    Nothing is left out and nothing comes twice; the revision of the last line goes on from there,
+    on any node.
+    """
+    with contextlib.suppress(KeyboardInterrupt):
+        asyncio.run(_watch(access_of(options), prefix, after))
+
+
+async def _watch(access: Access, prefix: str, after: str) -> None:
+    """Follow the changes; a node that goes away is replaced by another."""
+    while True:
+        for address in access.endpoints:
+            with contextlib.suppress(Unreachable):
+                connection = await Connection.open(access, address)
+                try:
+                    while True:
+                        after = await _watch_once(access, connection, prefix, after)
+                except hiredis.ReplyError as error:
+                    raise_refusal(str(error))
+                finally:
+                    connection.close()
+        await asyncio.sleep(0.5)
+
+
+async def _watch_once(access: Access, connection: Connection, prefix: str, after: str) -> str:
+    """Wait for a while; the revision up to which changes were printed."""
+    reply = await connection.ask(
+        access,
+        *("XREAD", "COUNT", "1000", "BLOCK", str(WATCH_MS)),
+        *("STREAMS", f"watch:{prefix}", after),
+        patience_s=WATCH_MS / 1000,
+    )
+    for _, entries in reply or ():
+        for revision, fields in entries:
+            after = revision.decode()
+            change = dict(zip(fields[::2], fields[1::2], strict=True))
+            line = {name.decode(): _text(value) for name, value in change.items()}
+            click.echo(json.dumps({"revision": after, **line}))
+    return after
+
+
+def _text(data: bytes) -> str:
+    return data.decode("utf-8", "backslashreplace")
+
+
+# --- Inside -------------------------------------------------------------------------------------
+
+
+@click.group()
+def log() -> None:
+    """Look into the replicated log."""
+
+
+@log.command("dump")
+@click.option("--first", type=click.IntRange(min=1), help="First index (default: oldest kept).")
+@click.option("--count", type=click.IntRange(1, 10_000), default=100, show_default=True)
+@reaches_cluster
+@shows_rows
+def log_dump(first: int | None, count: int, form: str, **options: Any) -> None:
+    """Show entries of the log of the first node that can be reached."""
+    words = ["RAFT", "LOG", str(first or 0), str(count)]
+    show(_ask_json(access_of(options), *words), form)
+
+
+# --- Setting up ---------------------------------------------------------------------------------
+
+
+@click.command("dev-certs")
+@click.argument("directory", type=click.Path(path_type=Path, file_okay=False))
+@click.option("-n", "size", type=click.IntRange(1, 99), default=3, show_default=True)
+@click.option("--cluster", default="raft", show_default=True, help="The name of the cluster.")
+def dev_certs(directory: Path, size: int, cluster: str) -> None:
+    """Make an authority and certificates for N members and a client, to try TLS with."""
+    try:
+        paths = make_development_certificates(directory, cluster, size)
+    except ConfigError as error:
+        raise Refused(str(error)) from None
+    for path in paths:
+        click.echo(path)
+
+
 COMMANDS: tuple[click.Command, ...] = (
     status,
     member,
@@ -236,5 +328,8 @@ COMMANDS: tuple[click.Command, ...] = (
     get_command,
     set_command,
     del_command,
+    watch,
+    log,
+    dev_certs,
 )
-"""What ``python -m impl`` offers beside ``serve`` and ``cluster``."""
+"""What ``python -m impl`` offers beside ``serve``, ``cluster`` and ``config``."""

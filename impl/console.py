@@ -19,6 +19,9 @@ import hiredis
 
 from impl.config import Address, ConfigError
 
+MAX_HOPS = 3
+"""How often a command follows the leader, which may change meanwhile."""
+
 
 class Refused(click.ClickException):
     """The cluster said no, and why; nothing was changed."""
@@ -143,9 +146,14 @@ def why_unreachable(error: OSError) -> str:
 
 
 async def ask_any(access: Access, *words: bytes | str, patience_s: float = 0.0) -> Any:
-    """Ask the endpoints in turn until one can be reached. Ends the command if it fails."""
+    """Ask the endpoints in turn until one can be reached, and the leader if that one says so.
+
+    Ends the command if it fails.
+    """
     causes = []
-    for address in access.endpoints:
+    waiting, hops = list(access.endpoints), MAX_HOPS
+    while waiting:
+        address = waiting.pop(0)
         try:
             connection = await Connection.open(access, address)
         except Unreachable as error:
@@ -156,7 +164,11 @@ async def ask_any(access: Access, *words: bytes | str, patience_s: float = 0.0) 
         except Unreachable as error:
             raise OutcomeUnknown(f"{address}: {error}; whether it was done is not known") from None
         except hiredis.ReplyError as error:
-            raise_refusal(str(error))
+            code, _, leader = str(error).partition(" ")
+            if code != "NOTLEADER" or not hops:
+                raise_refusal(str(error))
+            hops -= 1
+            waiting.insert(0, Address.parse(leader))
         finally:
             connection.close()
     raise NotReached(f"no endpoint can be reached ({'; '.join(causes)})")

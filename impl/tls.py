@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import datetime
 import hmac
+import ipaddress
 import os
 import ssl
 from collections.abc import Mapping
@@ -213,7 +214,10 @@ def _issue(
     directory: Path, authority: _Authority, name: str, names: list[x509.GeneralName]
 ) -> list[Path]:
     key = ec.generate_private_key(ec.SECP256R1())
-    local: list[x509.GeneralName] = [x509.DNSName("localhost")]
+    local: list[x509.GeneralName] = [
+        x509.DNSName("localhost"),
+        x509.IPAddress(ipaddress.ip_address("127.0.0.1")),
+    ]
     certificate = (
         _builder(
             x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)]),

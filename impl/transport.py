@@ -294,7 +294,8 @@ class Link:
         except (OSError, ssl.SSLError) as error:
             self.trouble = f"failed: {error.strerror or error}"
             return False
-        self.trouble = "did not answer the handshake"
+        if not self.is_open:  # the answer may have come already
+            self.trouble = "did not answer the handshake"
         try:
             await connection.closed
         finally:
