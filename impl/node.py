@@ -127,7 +127,7 @@ class Network(Protocol):
 class Limits:
     """Bounds of a node's queues."""
 
-    open_entries: int = 2
+    open_entries: int = 1
     """Entries a leader keeps under way at once: what comes later is gathered for the next one."""
     unacknowledged_bytes: int = 8 << 20
     """Of entries on their way to one peer; beyond this, the peer gets no more."""

@@ -1,0 +1,266 @@
+"""The node's code under every order of events: claims, acknowledged writes, linearizability.
+
+The rules below drive real nodes (``tests.simulation``). What a sabotage of ``impl`` breaks is found
+by the same machine, so that each check is known to be able to fail.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+from impl.machine import Result
+from impl.node import Node
+from impl.requests import Read
+from impl.store import KeyValueStore
+from spec.disk import durable_up_to, is_about_the_log
+from spec.state import ServerId
+from tests.linearizable import broken_keys, is_linearizable
+from tests.simulation import MakeNode, Operation, World
+
+SETTINGS = settings(
+    max_examples=12,
+    stateful_step_count=40,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
+)
+SERVERS = st.integers(1, 3).map(ServerId)
+KEYS = st.sampled_from([b"a", b"b"])
+
+
+class NodesUnderTest(RuleBasedStateMachine):
+    """Three nodes, clients, and a world that does with packets and disks what it likes."""
+
+    make_node: MakeNode = Node
+    make_machine: Callable[[], Any] = KeyValueStore
+
+    @initialize(seed=st.integers(0, 2**32))
+    def begin(self, seed: int) -> None:
+        """Start three nodes."""
+        kind = type(self)
+        self.world = World(seed=seed, node=kind.make_node, machine=kind.make_machine)
+        self.values = 0
+
+    # What the world does
+
+    @rule(ms=st.integers(1, 400))
+    def time_passes(self, ms: int) -> None:
+        """Timers go off; nothing arrives."""
+        self.world.pass_time(ms / 1000)
+
+    @rule(ms=st.integers(1, 300), disks_sync=st.sampled_from([True, True, False]))
+    def network_goes_well(self, ms: int, disks_sync: bool) -> None:
+        """What is sent arrives; disks may be slower than all of it."""
+        self.world.go_well(ms / 1000, disks_sync=disks_sync)
+
+    @rule()
+    def power_is_cut(self) -> None:
+        """All nodes lose what is not on their disks."""
+        for server in list(self.world.nodes):
+            self.world.crash(server)
+        for server in self.world.disks:
+            self.world.start(server)
+
+    @rule(count=st.integers(1, 8), data=st.data())
+    def packets_arrive_in_any_order(self, count: int, data: st.DataObject) -> None:
+        """Some of the packets on their way arrive."""
+        packets = self.world.packets
+        for _ in range(min(count, len(packets))):
+            self.world.deliver(packets.pop(data.draw(st.integers(0, len(packets) - 1))))
+
+    @precondition(lambda self: self.world.packets)
+    @rule(data=st.data(), is_lost=st.booleans())
+    def packet_is_doubled_or_lost(self, data: st.DataObject, is_lost: bool) -> None:
+        """As networks do."""
+        packets = self.world.packets
+        at = data.draw(st.integers(0, len(packets) - 1))
+        if is_lost:
+            del packets[at]
+        elif packets[at].may_double:
+            packets.append(packets[at])
+
+    @rule(server=SERVERS)
+    def disk_syncs(self, server: ServerId) -> None:
+        """The oldest write of a node becomes durable."""
+        self.world.sync(server)
+
+    @rule(server=SERVERS, synced=st.integers(0, 1))
+    def node_crashes(self, server: ServerId, synced: int) -> None:
+        """A node dies; its write may have reached the disk."""
+        if server in self.world.nodes:
+            self.world.crash(server, synced)
+
+    @rule(server=SERVERS)
+    def node_starts_again(self, server: ServerId) -> None:
+        """From what its disk has."""
+        if server not in self.world.nodes:
+            self.world.start(server)
+
+    @rule(server=SERVERS, hears=st.booleans(), speaks=st.booleans())
+    def node_is_cut_off(self, server: ServerId, hears: bool, speaks: bool) -> None:
+        """In one direction or in both."""
+        for other in self.world.disks:
+            for way, is_open in (((other, server), hears), ((server, other), speaks)):
+                (self.world.blocked.discard if is_open else self.world.blocked.add)(way)
+
+    @rule()
+    def leader_is_alone(self) -> None:
+        """The others elect another one, and this one may not know."""
+        self.world.blocked.clear()
+        for server, node in self.world.nodes.items():
+            if node.leads:
+                self.node_is_cut_off(server, hears=False, speaks=False)
+
+    # What clients do
+
+    @rule(server=SERVERS, key=KEYS, name=st.sampled_from([b"SET", b"APPEND"]))
+    def client_writes(self, server: ServerId, key: bytes, name: bytes) -> None:
+        """A client changes a key."""
+        if server in self.world.nodes:
+            self.values += 1
+            self.world.write(server, name, key, b"%d," % self.values)
+
+    @rule(server=SERVERS, key=KEYS)
+    def client_reads(self, server: ServerId, key: bytes) -> None:
+        """A client reads a key."""
+        if server in self.world.nodes:
+            self.world.read(server, b"GET", key)
+
+    @rule(key=KEYS)
+    def clients_read_everywhere(self, key: bytes) -> None:
+        """Clients of every node read a key."""
+        for server in list(self.world.nodes):
+            self.world.read(server, b"GET", key)
+
+    # What must be true
+
+    @invariant()
+    def claims_of_the_specification_hold(self) -> None:
+        """Those of spec.invariants, on the real nodes."""
+        if hasattr(self, "world"):
+            self.world.check()
+
+    def teardown(self) -> None:
+        """When all is well again, the cluster works, and its history makes sense."""
+        if not hasattr(self, "world"):
+            return
+        world = self.world
+        world.blocked.clear()
+        for server in world.disks:
+            if server not in world.nodes:
+                world.start(server)
+        world.go_well(1.0)
+        last = [world.write(server, b"SET", b"z%d" % server, b"1") for server in world.nodes]
+        seen = [world.read(server, b"GET", key) for server in world.nodes for key in (b"a", b"b")]
+        world.go_well(1.0)
+        assert all(operation.result == "OK" for operation in last), "a cluster that is well works"
+        assert all(o.returned < float("inf") and not o.is_void for o in seen)
+        assert len({node.applied_index for node in world.nodes.values()}) == 1
+        world.check()
+        assert not broken_keys(world.operations), "an acknowledged write is lost, or a read is old"
+
+
+NodesUnderTest.TestCase.settings = SETTINGS
+TestNodes = NodesUnderTest.TestCase
+
+
+# --- Sabotages of impl, each killed by the same machine ------------------------------------------
+
+
+class SendsBeforeDurable(Node):
+    """Begins to write, and goes on as if it was written."""
+
+    def _write(self) -> None:
+        batch, self._unwritten = self._unwritten, []
+        self._disk.write(batch, lambda: None)
+        told = durable_up_to(self.server.log) if is_about_the_log(batch) else None
+        self._on_durable(len(batch), told)
+
+
+class AnswersBeforeDurable(Node):
+    """Acknowledges what only its own memory is sure to have."""
+
+    def _propose(self) -> None:
+        super()._propose()
+        for batches in self._open.values():
+            for batch in batches:
+                self._distribute(batch.writes, ["OK"] * 99, self.applied_index)
+        self._open.clear()
+
+
+class ReadsWithoutConfirming(Node):
+    """Answers reads by what it has, if it leads, without asking whether it still does."""
+
+    def _confirm(self) -> None:
+        reads: list[Read] = list(self._reads)
+        self._reads.clear()
+        self._confirmed.append((self.applied_index, reads))
+        self._schedule_turn()
+
+
+class AppliesTwice(KeyValueStore):
+    """Carries out every command once more, and tells what came of that."""
+
+    def apply(self, time_ms: int, commands: Sequence[bytes]) -> list[Result]:
+        """Twice."""
+        super().apply(time_ms, commands)
+        return super().apply(time_ms, commands)
+
+
+def is_found(node: type[Node] = Node, machine: type[KeyValueStore] = KeyValueStore) -> None:
+    """The machine above, with a sabotaged part, fails."""
+
+    class Sabotaged(NodesUnderTest):
+        make_node = node
+        make_machine = machine
+
+    looking = settings(SETTINGS, max_examples=2000, phases=[Phase.generate], derandomize=True)
+    with pytest.raises(AssertionError):
+        run_state_machine_as_test(Sabotaged, settings=looking)
+
+
+@pytest.mark.parametrize(
+    "sabotage",
+    [SendsBeforeDurable, AnswersBeforeDurable, ReadsWithoutConfirming],
+    ids=lambda kind: kind.__name__,
+)
+def test_sabotage_of_the_node_is_found(sabotage: type[Node]) -> None:
+    is_found(node=sabotage)
+
+
+def test_sabotage_of_the_state_machine_is_found() -> None:
+    is_found(machine=AppliesTwice)
+
+
+# --- The judge itself ---------------------------------------------------------------------------
+
+
+def operation(words: str, result: object, invoked: int, returned: float) -> Operation:
+    return Operation(tuple(words.encode().split()), invoked, result, returned)
+
+
+@pytest.mark.parametrize(
+    ("history", "verdict"),
+    [
+        ([("SET a 1", "OK", 1, 2), ("GET a", b"1", 3, 4)], True),
+        ([("SET a 1", "OK", 1, 2), ("GET a", None, 3, 4)], False),
+        ([("SET a 1", "OK", 1, 4), ("GET a", None, 2, 3)], True),
+        ([("SET a 1", None, 1, float("inf")), ("GET a", None, 2, 3), ("GET a", b"1", 4, 5)], True),
+        ([("SET a 1", "OK", 1, 6), ("GET a", b"1", 2, 3), ("GET a", None, 4, 5)], False),
+        ([("APPEND a x", 1, 1, 2), ("APPEND a y", 3, 3, 4)], False),
+    ],
+)
+def test_judge_of_histories(history: list[tuple[str, object, int, float]], verdict: bool) -> None:
+    assert is_linearizable([operation(*o) for o in history]) is verdict
