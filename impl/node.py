@@ -76,6 +76,9 @@ from spec.events import (
     RetryTimeout,
     Send,
     SteppedDown,
+    TransferAborted,
+    TransferRefused,
+    TransferStarted,
 )
 from spec.log import entry_at, last_index
 from spec.messages import Message, ReadIndexResponse
@@ -492,8 +495,14 @@ class Node:
                 self._tell_administrator("")
             case MembershipChangeRefused(reason=reason):
                 self._tell_administrator(reason)
-            case SteppedDown():
-                log.info("is no member any more and leads no longer")
+            case TransferStarted():
+                self._tell_administrator("")
+            case TransferRefused(reason=reason):
+                self._tell_administrator(reason)
+            case TransferAborted(to=to):
+                log.info("leadership was not taken over by node %d in time", to)
+            case SteppedDown(reason=reason):
+                log.info("leads no longer: %s", reason)
             case _:
                 assert_never(effect)
 

@@ -35,7 +35,15 @@ from model_check.raft_model import (
     RaftModel,
     Step,
 )
-from model_check.raft_mutants import Control, Killed, NotExpressible, find, load, load_disk
+from model_check.raft_mutants import (
+    Control,
+    Killed,
+    NotExpressible,
+    find,
+    load,
+    load_disk,
+    membership_of,
+)
 from model_check.report import (
     ProgressLine,
     counterexample,
@@ -68,7 +76,9 @@ exit codes:
   70   a fault of the checker itself
 
 Bounds are inclusive. The paper profile is Figure 2 and nothing more; the server profile is what
-the server runs with by default (a leader begins its term with a no-op entry, section 8).
+the server runs with by default: a leader begins its term with a no-op entry (section 8), servers
+ask for pre-votes before an election (dissertation 9.6), disregard RequestVote while they hear a
+leader (section 6), and a leader that no quorum answers steps down (dissertation 6.2).
 """
 
 NETWORK = "messages are lost, duplicated, reordered and delayed without limit"
@@ -152,7 +162,8 @@ def _add_bounds(parser: argparse.ArgumentParser) -> None:
         type=_features,
         default=frozenset(),
         metavar="FEATURES",
-        help=f"events beyond Figure 2, a comma list of {', '.join(FEATURES)}, or all",
+        help=f"what is beyond a profile, a comma list of {', '.join(FEATURES)}, or all: membership "
+        "and transfer are events, pre-vote is the rules of dissertation 9.6 and 6.2",
     )
     bounds.add_argument(
         "--config-changes",
@@ -476,7 +487,7 @@ def _run(options: argparse.Namespace) -> int:
             seconds=options.max_seconds,
             memory_bytes=options.max_memory,
         ),
-        only=options.property,
+        only=options.property or _judged_alone(options),
         with_facts=not options.no_facts,
         with_goals=not options.no_goals,
         checkpoints=_checkpoints(options),
@@ -490,6 +501,12 @@ def _run(options: argparse.Namespace) -> int:
     if options.trace:
         Path(options.trace).write_text(counterexample(result) + "\n", encoding="utf-8")
     return result.exit_code
+
+
+def _judged_alone(options: argparse.Namespace) -> list[str]:
+    """The only property of a mutant that others would forestall."""
+    verdict = find(options.mutant).verdict if options.mutant and not options.model else None
+    return [verdict.by] if isinstance(verdict, Killed) and verdict.alone else []
 
 
 def _checkpoints(options: argparse.Namespace) -> Checkpoints | None:
@@ -534,26 +551,28 @@ def _raft_model(options: argparse.Namespace) -> RaftModel:
     length = options.log_length
     if length is None:
         length = given.log_length if given else (2 if profile == "paper" else terms)
-        length += bool(options.features - {"parallel-write"}) and not given
+        length += bool(options.features & {"membership", "learners"}) and not given
     servers = options.servers or (given.servers if given else 3)
     bounds = Bounds(servers=servers, terms=terms, log_length=length)
     membership = _membership(options, servers)
-    if membership and length <= membership.changes:
+    if membership and length < membership.changes + (not membership.one_server):
         raise UsageError("--log-length must be larger than --config-changes: C_new needs a place")
-    if membership is None and given and given.config_changes:
-        membership = Membership(changes=given.config_changes)
+    if membership is None and given:
+        membership = membership_of(given)
     if membership and options.refinement:
         raise UsageError("--refinement is to the protocol with static membership")
     more = _refinement() if options.refinement else ()
+    features = options.features or (given.features if given else frozenset())
     parallel_write = _parallel_write(options)
     if parallel_write is None and given and given.pending_writes:
         parallel_write = ParallelWrite(pending=given.pending_writes)
-    return RaftModel(bounds, profile, rules, membership, more, parallel_write, disk_rules)
+    return RaftModel(bounds, profile, rules, membership, more, parallel_write, disk_rules, features)
 
 
 def _membership(options: argparse.Namespace, servers: int) -> Membership | None:
     learners = "learners" in options.features
-    if not learners and "membership" not in options.features:
+    one_server = "single-server" in options.features
+    if not options.features & {"membership", "learners", "single-server"}:
         for name in ("config_changes", "targets"):
             if getattr(options, name) is not None:
                 raise UsageError(f"--{name.replace('_', '-')} needs --with membership")
@@ -564,7 +583,10 @@ def _membership(options: argparse.Namespace, servers: int) -> Membership | None:
         if not target or not all(1 <= i <= servers for i in target):
             raise UsageError(f"--targets: servers are numbered 1 to {servers}")
     return Membership(
-        changes=options.config_changes or 1, targets=options.targets, learners=learners
+        changes=options.config_changes or 1,
+        targets=options.targets,
+        learners=learners,
+        one_server=one_server,
     )
 
 

@@ -75,7 +75,8 @@ def _scripted(mutant: Mutant, scripted: Scripted) -> Row:
 def _explored(mutant: Mutant, expected: Killed | Control, workers: int) -> Row:
     model = model_of(expected, load(mutant), load_disk(mutant))
     bounds = model.bounds
-    result = check(model, workers=workers)
+    only = [expected.by] if isinstance(expected, Killed) and expected.alone else []
+    result = check(model, workers=workers, only=only)
     found = ", ".join(result.missing_witnesses)
     if result.trace and result.trace.clash:
         found = result.trace.clash.property.name
@@ -99,7 +100,8 @@ def _explored(mutant: Mutant, expected: Killed | Control, workers: int) -> Row:
         bounds=f"{bounds.servers} / {bounds.terms} / {bounds.log_length}"
         + (" server profile" if expected.profile == "server" else "")
         + (f" membership {expected.config_changes}" if expected.config_changes else "")
-        + (f" pending writes {expected.pending_writes}" if expected.pending_writes else ""),
+        + (f" pending writes {expected.pending_writes}" if expected.pending_writes else "")
+        + "".join(f" {feature}" for feature in model.features),
         steps=str(result.depth) if result.trace else "",
         states=f"{result.states:,}",
         seconds=result.seconds,

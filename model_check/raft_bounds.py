@@ -2,21 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence, Set
+from dataclasses import dataclass, replace
 
 from model_check.model import show
 from spec.invariants import Claim
-from spec.raft import PAPER, SERVER
+from spec.raft import PAPER, SERVER, Options
 from spec.state import ServerId
 
 PROFILES = {"paper": PAPER, "server": SERVER}
-FEATURES = ("membership", "learners", "parallel-write")
-"""Events of the environment beyond Figure 2 that can be switched on."""
+FEATURES = ("membership", "learners", "pre-vote", "transfer", "single-server", "parallel-write")
+"""What can be switched on beyond a profile: events of the environment, or rules."""
 DISK_AT_ONCE = (
     "disks: every write is durable at once, and the server told so; hides crashes that lose "
     "writes (--with parallel-write)"
 )
+
+
+def options_of(profile: str, features: Set[str]) -> Options:
+    """The rules in force.
+
+    ``pre-vote`` is a feature that is rules alone (D9.6, D6.2), ``single-server`` one that is the
+    rule and its requests (D4.1).
+    """
+    options = PROFILES[profile]
+    if "pre-vote" in features:
+        options = replace(options, pre_vote=True, check_quorum=True)
+    if "single-server" in features:
+        options = replace(options, single_server_changes=True)
+    return options
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +71,8 @@ class Membership:
     """What is asked for at any time; ``None``: to replace any one member by any other server."""
     learners: bool = False
     """Is a leader asked, once, to replicate to any one server outside, without a change?"""
+    one_server: bool = False
+    """Is it asked to add or remove any one server, of a cluster of all servers at first (D4.1)?"""
 
     def targets_from(
         self, members: frozenset[ServerId], servers: Sequence[int]
@@ -65,11 +81,16 @@ class Membership:
         if self.targets is not None:
             return self.targets
         outside = [ServerId(i) for i in servers if i not in members]
+        if self.one_server:
+            smaller = [members - {old} for old in sorted(members) if len(members) > 1]
+            return [*smaller, *(members | {new} for new in outside)]
         return [members - {old} | {new} for old in sorted(members) for new in outside]
 
     def sentence(self, first: Sequence[int]) -> str:
         """What is asked for, and what that hides."""
         what = "replace any one member by any other server"
+        if self.one_server:
+            what = "add or remove any one server"
         if self.targets is not None:
             what = " or ".join(f"make it {show(target)}" for target in self.targets)
         return (

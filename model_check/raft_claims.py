@@ -16,6 +16,7 @@ from spec.cluster import Fact
 from spec.disk import ServerOnDisk, recovered
 from spec.events import Effects, Event, Restart
 from spec.invariants import DURABLY, PROPERTIES, WITNESSES, Claim
+from spec.raft import Options
 from spec.state import Server
 
 Predicate = Callable[..., bool | None]
@@ -50,8 +51,11 @@ VIEWS: dict[type, Callable[[object], object]] = {Server: server_in, ServerOnDisk
 """What a claim about values of a type sees of the state of a process; ``None``: no such value."""
 
 
-def properties(*, plain: bool) -> list[Property]:
-    """What must always hold; ``plain``: all processes are servers and nothing more."""
+def properties(options: Options, *, plain: bool) -> list[Property]:
+    """What must always hold under the rules in force.
+
+    ``plain``: all processes are servers and nothing more.
+    """
     return [
         Property(
             name=claim.name,
@@ -61,7 +65,7 @@ def properties(*, plain: bool) -> list[Property]:
             sentence=_first_paragraph(claim),
         )
         for claim in PROPERTIES
-        if not (plain and ServerOnDisk in _kinds(claim))
+        if claim.in_force(options) and not (plain and ServerOnDisk in _kinds(claim))
     ]
 
 

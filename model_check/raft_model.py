@@ -9,8 +9,8 @@ another ``Part``: what it does stands in a file of its own, what claims see of i
 from __future__ import annotations
 
 import typing
-from collections.abc import Mapping, Sequence
-from dataclasses import fields, is_dataclass
+from collections.abc import Mapping, Sequence, Set
+from dataclasses import MISSING, fields, is_dataclass, replace
 from typing import Any, get_args
 
 from model_check import raft_claims, raft_goals
@@ -22,6 +22,7 @@ from model_check.raft_bounds import (
     Bounds,
     Membership,
     ParallelWrite,
+    options_of,
 )
 from model_check.raft_claims import server_in
 from model_check.raft_disks import DISK_RULES, DiskRules, ServersOnDisks, in_any_order
@@ -38,19 +39,24 @@ from spec.events import (
     Receive,
     Replicate,
     Restart,
+    TransferLeadership,
 )
 from spec.invariants import Claim
 from spec.log import last_index
-from spec.messages import Message, ReadIndexRequest, ReadIndexResponse
+from spec.messages import (
+    Message,
+    PreVote,
+    PreVoteResponse,
+    ReadIndexRequest,
+    ReadIndexResponse,
+    TimeoutNow,
+)
 from spec.raft import step
 from spec.state import (
-    NO_READS,
-    NO_ROUND,
     Command,
     Configuration,
     Entry,
     IndexOf,
-    Leader,
     Log,
     NoOp,
     Server,
@@ -84,20 +90,31 @@ class RaftModel(Model[State, Message, Action, Fact]):
         more: Sequence[Property] = (),
         parallel_write: ParallelWrite | None = None,
         disk_rules: DiskRules = DISK_RULES,
+        features: Set[str] = frozenset(),
     ) -> None:
         """Explore ``rules`` (those of ``spec``, or a sabotage of them) under a profile.
 
         With ``membership`` the last server is not in the cluster at first. ``more`` properties are
         judged besides the claims of ``spec``. With ``parallel_write`` each server has a disk that
-        writes while the server goes on; without, every write is durable at once.
+        writes while the server goes on; without, every write is durable at once. ``features`` are
+        those of ``FEATURES`` that need no bounds of their own.
         """
-        self.name = f"Raft, {profile} profile"
+        self.features = tuple(
+            f
+            for f in FEATURES
+            if f in features and f not in ("membership", "learners", "parallel-write")
+        )
+        self.name = " with ".join((f"Raft, {profile} profile", *self.features))
         self.bounds = bounds
         self.profile = profile
+        self.options = options_of(profile, features)
         self.membership = membership
         self.more = more
         self.parallel_write = parallel_write
-        self._servers = Servers(bounds, profile, rules, membership, parallel_write is not None)
+        if parallel_write:
+            self.options = replace(self.options, parallel_write=True)
+        transfer = "transfer" in features
+        self._servers = Servers(bounds, self.options, rules, membership, transfer=transfer)
         servers: Part[Any] = self._servers
         if parallel_write:
             servers = ServersOnDisks(self._servers, parallel_write, disk_rules)
@@ -114,6 +131,11 @@ class RaftModel(Model[State, Message, Action, Fact]):
             said.append(self.parallel_write.sentence())
         elif self._servers.options.parallel_write:
             said.append(DISK_AT_ONCE)
+        if self._servers.transfer:
+            said.append(
+                "transfer: any leader is asked to hand over to any member at any time, but for the "
+                "last term, in which a successor could not be elected"
+            )
         return tuple(said)
 
     def initial_states(self) -> Sequence[tuple[State, ...]]:
@@ -143,7 +165,7 @@ class RaftModel(Model[State, Message, Action, Fact]):
             title="Within the bounds",
             sentence="Only elections raise the term, only clients and elections lengthen the log.",
         )
-        return [within_bounds, *raft_claims.properties(plain=self._plain), *self.more]
+        return [within_bounds, *raft_claims.properties(self.options, plain=self._plain), *self.more]
 
     def _within_bounds(self, state: State) -> bool:
         server = server_in(state)
@@ -155,7 +177,12 @@ class RaftModel(Model[State, Message, Action, Fact]):
 
     def _in_reach(self, claim: Claim) -> bool | None:
         """Do the bounds allow this witness to show, if what it needs is asked for?"""
-        if claim.needs and claim.needs.membership and not self.membership:
+        needs = claim.needs
+        if not claim.in_force(self.options):
+            return None
+        if needs and needs.membership and (not self.membership or self.membership.one_server):
+            return None
+        if needs and needs.transfer and not self._servers.transfer:
             return None
         if claim.needs and claim.needs.backtracking and not self._servers.options.fast_backtracking:
             return None
@@ -229,8 +256,12 @@ class RaftModel(Model[State, Message, Action, Fact]):
             without.add(ChangeMembership)
         if self.membership is None or not self.membership.learners:
             without.add(ChangeLearners)
-        if not PROFILES[self.profile].streaming:
+        if not self.options.streaming:
             without.add(Replicate)
+        if not self._servers.transfer:
+            without |= {TransferLeadership, TimeoutNow}
+        if not self.options.pre_vote:
+            without |= {PreVote, PreVoteResponse}
         events = [e.__name__ for e in get_args(Event) if e not in without]
         messages = [m.__name__ for m in get_args(Message) if m not in without]
         return [*events, *on_disk, *(f"Receive {message}" for message in messages)]
@@ -271,10 +302,7 @@ class RaftModel(Model[State, Message, Action, Fact]):
                     f"{f.name}={self.show(getattr(value, f.name))}"
                     for f in fields(value)
                     if not (isinstance(value, Server) and self._goes_without_saying(value, f.name))
-                    and not (
-                        isinstance(value, Leader) and getattr(value, f.name) in (None, NO_READS)
-                    )
-                    and not (f.name == "round" and getattr(value, f.name) == NO_ROUND)
+                    and not (f.default is not MISSING and getattr(value, f.name) == f.default)
                 )
                 return f"{type(value).__name__}({inner})" if inner else type(value).__name__
             case tuple():

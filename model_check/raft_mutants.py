@@ -37,7 +37,15 @@ from spec.events import (
 from spec.messages import Message
 from spec.state import Command, Server
 
-PATCHED = ("spec.log", "spec.quorum", "spec.membership", "spec.reads", "spec.raft", "spec.disk")
+PATCHED = (
+    "spec.log",
+    "spec.quorum",
+    "spec.membership",
+    "spec.reads",
+    "spec.elections",
+    "spec.raft",
+    "spec.disk",
+)
 """The modules with rules, in the order of their imports."""
 
 
@@ -66,6 +74,10 @@ class Killed:
     """Membership changes begun in one log; 0: none is asked for."""
     pending_writes: int = 0
     """Writes of one server that are not durable yet; 0: every write is durable at once."""
+    features: frozenset[str] = frozenset()
+    """What else is switched on."""
+    alone: bool = False
+    """Is no other property judged? Others would forestall it, and show less of the harm."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,6 +91,7 @@ class Control:
     profile: str = "paper"
     config_changes: int = 0
     pending_writes: int = 0
+    features: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,11 +130,26 @@ def model_of(
 ) -> RaftModel:
     """The model in which a mutant must end as its verdict says."""
     bounds = Bounds(servers=verdict.servers, terms=verdict.terms, log_length=verdict.log_length)
-    changes = verdict.config_changes
-    membership = Membership(changes=changes) if changes else None
     pending = verdict.pending_writes
     parallel_write = ParallelWrite(pending=pending) if pending else None
-    return RaftModel(bounds, verdict.profile, rules, membership, (), parallel_write, disk_rules)
+    return RaftModel(
+        bounds,
+        verdict.profile,
+        rules,
+        membership_of(verdict),
+        (),
+        parallel_write,
+        disk_rules,
+        verdict.features,
+    )
+
+
+def membership_of(verdict: Killed | Control) -> Membership | None:
+    """The membership changes that are asked for, if any."""
+    if not verdict.config_changes:
+        return None
+    one_server = "single-server" in verdict.features
+    return Membership(changes=verdict.config_changes, one_server=one_server)
 
 
 class BadPatch(ValueError):
@@ -277,11 +305,11 @@ HALF_IS_A_MAJORITY = Patch(
     after="return 2 * len(servers & voters) >= len(voters)",
 )
 TWICE_COUNTED = Patch(
-    before="candidate = Candidate(votes_granted=votes_granted | {voter})",
+    before="candidate = replace(server.role, votes_granted=votes_granted | {voter})",
     after="""\
 uncounted = set(peers(server)) - votes_granted
             counted = voter if voter in uncounted else min(uncounted)
-            candidate = Candidate(votes_granted=votes_granted | {counted})""",
+            candidate = replace(server.role, votes_granted=votes_granted | {counted})""",
 )
 """A set cannot hold a voter twice: the second time, the smallest other server is counted."""
 
@@ -328,24 +356,21 @@ def step(options''',
         after="voted_for=None, role=following(server.role))",
     ),
     Patch(
-        before="server = replace(server, role=Follower())  # a",
-        after="server = replace(server, role=following(server.role))  # a",
+        before="return replace(server, role=Follower(leader_heard=options.pre_vote or options.check"
+        "_quorum))",
+        after="return replace(server, role=following(server.role))",
     ),
     Patch(
-        before="role=Candidate(votes_granted=frozenset({server.server_id}))",
+        before="role=Candidate(votes_granted=frozenset({server.server_id}), transfer=transfer)",
         after="role=standing(server.role, frozenset({server.server_id}))",
     ),
     Patch(
-        before="candidate = Candidate(votes_granted=votes_granted | {voter})",
-        after="candidate = standing(server.role, votes_granted | {voter})",
-    ),
-    Patch(
-        before="    server = replace(server, role=role)\n    elected = BecameLeader",
+        before="    server = replace(server, role=role)\n    if options.check_quorum:",
         after="""\
     if isinstance(server.role, FormerLeaderStanding):
         role = replace(role, match_index=server.role.match_index)
     server = replace(server, role=role)
-    elected = BecameLeader""",
+    if options.check_quorum:""",
     ),
 )
 
@@ -388,7 +413,6 @@ S1_ELECTED_AGAIN = (
 
 # --- The catalogue ------------------------------------------------------------------------------
 
-NO_PRE_VOTE = "pre-vote (D9.6) is not in spec"
 NO_FILES = "files, checksums and torn writes are the server's storage, not in spec"
 NO_SNAPSHOTS = "snapshots (§7) are not in spec"
 NO_READS = "reads (§8, D6.4) are not in spec"
@@ -457,8 +481,8 @@ current_term=server.current_term,
         seen_in="redpanda #14, CCF #8091 #8094, canonical/raft #196",
         patches=(
             Patch(
-                before="server = replace(server, role=Follower())  # a",
-                after="server = replace(server, role=Follower(), voted_for=None)  # a",
+                before="return replace(server, role=Follower(leader_heard",
+                after="return replace(server, voted_for=None, role=Follower(leader_heard",
             ),
         ),
         verdict=Killed(by="one_vote_per_term", servers=2, terms=1, log_length=0),
@@ -552,7 +576,23 @@ free = server.voted_for in (None, request.candidate_id)
         name="B14",
         title="an answer to a pre-vote is taken for a vote",
         seen_in="cockroach #123297, canonical/raft #196",
-        verdict=NotExpressible(reason=NO_PRE_VOTE),
+        patches=(
+            Patch(
+                before=OLDER_TERM,
+                after="""\
+    if isinstance(message, PreVoteResponse) and isinstance(server.role, Candidate):
+        return on_request_vote_response(options, server, source, message)
+    if message.term < server.current_term:
+        return on_older""",
+            ),
+        ),
+        verdict=Killed(
+            by="elected_by_a_quorum",
+            servers=2,
+            terms=1,
+            log_length=0,
+            features=frozenset({"pre-vote"}),
+        ),
     ),
     Mutant(
         name="B15",
@@ -895,7 +935,13 @@ if term_at(server.log, Index(server.commit_index + 1)) != server.current_term:""
             ),
         ),
         verdict=Killed(
-            by="one_change_at_a_time", servers=2, terms=1, log_length=3, config_changes=1
+            by="leader_completeness",
+            servers=4,
+            terms=3,
+            log_length=1,
+            config_changes=1,
+            features=frozenset({"single-server"}),
+            alone=True,
         ),
     ),
     Mutant(
@@ -958,15 +1004,32 @@ if term_at(server.log, Index(server.commit_index + 1)) != server.current_term:""
         name="B57",
         title="a removed or isolated server disrupts the leader",
         seen_in="LogCabin #56, hashicorp/raft #526",
-        verdict=NotExpressible(
-            reason=f"{NO_PRE_VOTE}; nor is progress with the leader kept a claim"
+        patches=(
+            Patch(
+                before="if options.check_quorum and is_disregarded(server, message):",
+                after="if False:",
+            ),
+        ),
+        verdict=Killed(
+            by="leader_not_disrupted",
+            servers=3,
+            terms=2,
+            log_length=0,
+            features=frozenset({"pre-vote"}),
         ),
     ),
     Mutant(
         name="B58",
         title="a leader that reaches no quorum never steps down",
         seen_in="Cloudflare 2020, tikv raft-rs #84",
-        verdict=NotExpressible(reason=f"check-quorum (D6.2) is not in spec; {NO_READS}"),
+        patches=(Patch(before="    if is_answered(server):", after="    if True:"),),
+        verdict=Killed(
+            by="unanswered_leader_steps_down",
+            servers=2,
+            terms=1,
+            log_length=0,
+            features=frozenset({"pre-vote"}),
+        ),
     ),
     Mutant(
         name="B59",
@@ -1006,7 +1069,7 @@ if term_at(server.log, Index(server.commit_index + 1)) != server.current_term:""
         name="B63",
         title="a lease outlives a leadership transfer or a jump of the clock",
         seen_in="raft-rs #234, etcd #12704, tikv #964, openraft #1747 #1749",
-        verdict=NotExpressible(reason=f"{NO_READS}, nor are leases, transfer and clocks"),
+        verdict=NotExpressible(reason=f"{NO_READS}, nor are leases and clocks"),
     ),
     Mutant(
         name="B64",
@@ -1057,6 +1120,391 @@ if term_at(server.log, Index(server.commit_index + 1)) != server.current_term:""
             log_length=1,
         ),
     ),
+    # Sabotages of pre-vote, check-quorum and transfer
+    Mutant(
+        name="E01",
+        title="a candidate that asks for pre-votes forgets its vote",
+        seen_in="canonical/raft #196, by analogy with B05",
+        patches=(
+            Patch(
+                before="server = with_pre_votes(silent(server), frozenset())",
+                after="server = with_pre_votes(replace(silent(server), "
+                "voted_for=None), frozenset())",
+            ),
+        ),
+        verdict=Killed(
+            by="one_vote_per_term",
+            servers=2,
+            terms=2,
+            log_length=0,
+            features=frozenset({"pre-vote"}),
+        ),
+    ),
+    Mutant(
+        name="E02",
+        title="a leader that steps down in its term forgets its vote",
+        seen_in="by analogy with B05",
+        patches=(
+            Patch(
+                before="return replace(server, role=Follower()), (*aborted, ",
+                after="return replace(server, role=Follower(), voted_for=None), (*aborted, ",
+            ),
+        ),
+        verdict=Killed(
+            by="one_vote_per_term",
+            servers=2,
+            terms=1,
+            log_length=0,
+            features=frozenset({"pre-vote"}),
+        ),
+    ),
+    Mutant(
+        name="E03",
+        title="a PreVote of a newer term is adopted",
+        seen_in="the disruption that D9.6 is about",
+        patches=(
+            Patch(
+                before="isinstance(message, PreVote | PreVoteResponse)",
+                after="isinstance(message, PreVoteResponse)",
+            ),
+        ),
+        verdict=Killed(
+            by="pre_vote_changes_nothing",
+            servers=2,
+            terms=2,
+            log_length=0,
+            features=frozenset({"pre-vote"}),
+        ),
+    ),
+    Mutant(
+        name="E04",
+        title="a pre-vote is granted though a leader is heard",
+        seen_in="by analogy with B57",
+        patches=(
+            Patch(
+                module="spec.elections",
+                before="return not hears_leader(server) and is_up",
+                after="return is_up",
+            ),
+        ),
+        verdict=Killed(
+            by="pre_votes_are_earned",
+            servers=2,
+            terms=2,
+            log_length=0,
+            features=frozenset({"pre-vote"}),
+        ),
+    ),
+    Mutant(
+        name="E05",
+        title="a pre-vote is granted to any log",
+        seen_in="by analogy with B07",
+        patches=(
+            Patch(
+                module="spec.elections",
+                before="""\
+    return not hears_leader(server) and is_up_to_date(
+        (request.last_log_term, request.last_log_index),
+        (last_term(server.log), last_index(server.log)),
+    )""",
+                after="    return not hears_leader(server)",
+            ),
+        ),
+        verdict=Killed(
+            by="pre_votes_are_earned",
+            servers=2,
+            terms=2,
+            log_length=1,
+            features=frozenset({"pre-vote"}),
+        ),
+    ),
+    Mutant(
+        name="E06",
+        title="a refused pre-vote is counted like a granted one",
+        seen_in="by analogy with X07",
+        patches=(
+            Patch(
+                before="wanted = response.vote_granted and ",
+                after="wanted = ",
+            ),
+        ),
+        verdict=Killed(
+            by="elections_are_promising",
+            servers=2,
+            terms=2,
+            log_length=0,
+            features=frozenset({"pre-vote"}),
+        ),
+    ),
+    Mutant(
+        name="E07",
+        title="one pre-vote is enough to begin an election",
+        seen_in="by analogy with X06",
+        patches=(
+            Patch(
+                module="spec.elections",
+                before="return is_quorum(server.configuration, pre_votes | {server.server_id})",
+                after="return bool(pre_votes)",
+            ),
+        ),
+        verdict=Killed(
+            by="elections_are_promising",
+            servers=4,
+            terms=1,
+            log_length=0,
+            features=frozenset({"pre-vote"}),
+        ),
+    ),
+    Mutant(
+        name="E08",
+        title="a follower does not remember to have heard its leader",
+        seen_in="by analogy with B57",
+        patches=(
+            Patch(
+                before="role=Follower(leader_heard=options.pre_vote or options.check_quorum)",
+                after="role=Follower()",
+            ),
+        ),
+        verdict=Killed(
+            by="leader_heard_until_timeout",
+            servers=2,
+            terms=1,
+            log_length=0,
+            features=frozenset({"pre-vote"}),
+        ),
+    ),
+    Mutant(
+        name="E09",
+        title="a follower hears its leader for ever",
+        seen_in="etcd-raft: a lease that does not end",
+        patches=(
+            Patch(
+                module="spec.elections",
+                before="replace(server, role=Follower()) if isinstance(server.role, "
+                "Follower) else server",
+                after="server",
+            ),
+        ),
+        verdict=Killed(
+            by="leader_heard_until_timeout",
+            servers=2,
+            terms=2,
+            log_length=0,
+            features=frozenset({"pre-vote"}),
+        ),
+    ),
+    Mutant(
+        name="E10",
+        title="one answer counts as that of a quorum",
+        seen_in="by analogy with B13",
+        patches=(
+            Patch(
+                module="spec.elections",
+                before="if is_answered(replace(server, role=role)):",
+                after="if role:",
+            ),
+        ),
+        verdict=Killed(
+            by="only_answers_are_counted",
+            servers=4,
+            terms=1,
+            log_length=0,
+            features=frozenset({"pre-vote"}),
+        ),
+    ),
+    Mutant(
+        name="E11",
+        title="TimeoutNow goes to a server that lacks entries",
+        seen_in="the order that D3.10 demands",
+        patches=(
+            Patch(
+                module="spec.elections",
+                before="return match_index.get(to) == last_index(server.log)",
+                after="return to in match_index",
+            ),
+        ),
+        verdict=Killed(
+            by="transferred_when_up_to_date",
+            servers=2,
+            terms=2,
+            log_length=1,
+            features=frozenset({"transfer"}),
+        ),
+    ),
+    Mutant(
+        name="E12",
+        title="commands are accepted during a transfer",
+        seen_in="the order that D3.10 demands",
+        patches=(
+            Patch(
+                before="case Leader(transferring_to=int()):",
+                after="case Leader(transferring_to=str()):",
+            ),
+        ),
+        verdict=Killed(
+            by="no_commands_during_transfer",
+            servers=2,
+            terms=2,
+            log_length=1,
+            features=frozenset({"transfer"}),
+        ),
+    ),
+    Mutant(
+        name="E13",
+        title="a transfer is never aborted",
+        seen_in="the timeout that D3.10 demands",
+        patches=(
+            Patch(
+                before="return with_transfer(server, None), (TransferAborted(to=to),)",
+                after="return server, ()",
+            ),
+        ),
+        verdict=Killed(
+            by="transfer_ends_with_timeout",
+            servers=2,
+            terms=2,
+            log_length=0,
+            features=frozenset({"transfer"}),
+        ),
+    ),
+    Mutant(
+        name="E14",
+        title="RequestVote is disregarded though the leader wants the election",
+        seen_in="the exception that D4.2.3 makes for D3.10",
+        patches=(
+            Patch(
+                module="spec.elections",
+                before="        and not message.leadership_transfer\n",
+                after="",
+            ),
+        ),
+        verdict=Killed(
+            by="transfer_not_disregarded",
+            servers=2,
+            terms=2,
+            log_length=0,
+            features=frozenset({"pre-vote", "transfer"}),
+        ),
+    ),
+    Mutant(
+        name="E15",
+        title="the election after TimeoutNow is not marked as wanted",
+        seen_in="the exception that D4.2.3 makes for D3.10",
+        patches=(
+            Patch(
+                before="start_election(options, server, transfer=True)",
+                after="start_election(options, server)",
+            ),
+        ),
+        verdict=Killed(
+            by="transfer_completed",
+            servers=2,
+            terms=2,
+            log_length=0,
+            features=frozenset({"transfer"}),
+        ),
+    ),
+    # Sabotages of progress, which safety cannot see
+    Mutant(
+        name="L01",
+        title="a candidate whose election failed never stands again",
+        seen_in="the rule of §5.2 on split votes",
+        patches=(
+            Patch(
+                before="        case Follower() | Candidate():\n            return start_election",
+                after="""\
+        case Candidate():
+            return server, ()
+        case Follower():
+            return start_election""",
+            ),
+        ),
+        verdict=Killed(by="leader_can_be_elected", servers=2, terms=2, log_length=0),
+    ),
+    Mutant(
+        name="L02",
+        title="a leader sends its entries once and never again",
+        seen_in="the rule of §5.3 that AppendEntries are retried indefinitely",
+        patches=(
+            Patch(
+                before="return server, (*replicate(options, server), *hand_over(server))",
+                after="return server, ()",
+            ),
+        ),
+        verdict=Killed(by="leader_can_commit", servers=2, terms=1, log_length=1),
+    ),
+    Mutant(
+        name="L03",
+        title="an election needs the votes of all servers",
+        seen_in="by analogy with B13",
+        patches=(
+            Patch(
+                before="is_quorum(server.configuration, votes):",
+                after="votes >= server.configuration.old:",
+            ),
+        ),
+        verdict=Killed(by="leader_can_be_elected", servers=3, terms=1, log_length=0),
+    ),
+    Mutant(
+        name="L04",
+        title="an entry is committed only when all servers have stored it",
+        seen_in="by analogy with B13",
+        patches=(
+            Patch(
+                before="agreed = agreed_index(server.configuration, known_to_have(server))",
+                after="agreed = min(known_to_have(server).values())",
+            ),
+        ),
+        verdict=Killed(by="leader_can_commit", servers=3, terms=1, log_length=1),
+    ),
+    Mutant(
+        name="L05",
+        title="a deposed leader begins no election timeout",
+        seen_in="the rule of §5.2 that followers and candidates have one",
+        patches=(
+            Patch(
+                before="deposed = (stepped_down, ResetElectionTimer(), ",
+                after="deposed = (stepped_down, ",
+            ),
+        ),
+        verdict=Killed(by="election_timeout_begins", servers=2, terms=2, log_length=0),
+    ),
+    Mutant(
+        name="L06",
+        title="a candidate begins no new election timeout",
+        seen_in="the rule of §5.2 on split votes",
+        patches=(
+            Patch(
+                before="asked: Effects = (vote, ResetElectionTimer(), *request_votes(server))",
+                after="asked: Effects = (vote, *request_votes(server))",
+            ),
+        ),
+        verdict=Killed(by="election_timeout_begins", servers=1, terms=1, log_length=0),
+    ),
+    Mutant(
+        name="L07",
+        title="a server votes for nobody but itself",
+        seen_in="by analogy with B10",
+        patches=(
+            Patch(
+                before=UNVOTED,
+                after="granted = server.voted_for == request.candidate_id and is_up_to_date(",
+            ),
+        ),
+        verdict=Killed(by="leader_can_be_elected", servers=2, terms=1, log_length=0),
+    ),
+    Mutant(
+        name="L08",
+        title="a request of an older term is not answered",
+        seen_in="the rule of §5.1 that it is rejected",
+        patches=(
+            Patch(
+                before="server, (Send(to=source, message=StaleTerm(term=server.current_term)),)",
+                after="server, ()",
+            ),
+        ),
+        verdict=Killed(by="leader_can_be_elected", servers=2, terms=3, log_length=1),
+    ),
     # Sabotages that nobody needs to have seen
     Mutant(
         name="X01",
@@ -1076,8 +1524,8 @@ if term_at(server.log, Index(server.commit_index + 1)) != server.current_term:""
         seen_in="by analogy with B36",
         patches=(
             Patch(
-                before="(PersistTermAndVote(current_term=term, voted_for=None), *timer, *refused)",
-                after="(*timer, *refused)",
+                before="(PersistTermAndVote(current_term=term, voted_for=None), *deposed)",
+                after="deposed",
             ),
         ),
         verdict=Killed(by="durable_before_sent", servers=2, terms=2, log_length=0),
@@ -1445,9 +1893,9 @@ missing = tuple(
         seen_in="the second issue of §6",
         patches=(
             Patch(
-                before="replace(server, role=Follower()), "
-                "(SteppedDown(), ResetElectionTimer(), *refused)",
-                after="server, ()",
+                before="return replace(server, role=Follower()), (stepped_down, "
+                "ResetElectionTimer(), *refused)",
+                after="return server, ()",
             ),
         ),
         verdict=Killed(
@@ -1592,106 +2040,5 @@ missing = tuple(
             log_length=1,
             pending_writes=2,
         ),
-    ),
-    # Sabotages of progress, which safety cannot see
-    Mutant(
-        name="L01",
-        title="a candidate whose election failed never stands again",
-        seen_in="the rule of §5.2 on split votes",
-        patches=(
-            Patch(
-                before="        case Follower() | Candidate():\n            return start_election",
-                after="""\
-        case Candidate():
-            return server, ()
-        case Follower():
-            return start_election""",
-            ),
-        ),
-        verdict=Killed(by="leader_can_be_elected", servers=2, terms=2, log_length=0),
-    ),
-    Mutant(
-        name="L02",
-        title="a leader sends its entries once and never again",
-        seen_in="the rule of §5.3 that AppendEntries are retried indefinitely",
-        patches=(
-            Patch(
-                before="return server, replicate(options, server)\n        case Candidate():",
-                after="return server, ()\n        case Candidate():",
-            ),
-        ),
-        verdict=Killed(by="leader_can_commit", servers=2, terms=1, log_length=1),
-    ),
-    Mutant(
-        name="L03",
-        title="an election needs the votes of all servers",
-        seen_in="by analogy with B13",
-        patches=(
-            Patch(
-                before="is_quorum(server.configuration, votes):",
-                after="votes >= server.configuration.old:",
-            ),
-        ),
-        verdict=Killed(by="leader_can_be_elected", servers=3, terms=1, log_length=0),
-    ),
-    Mutant(
-        name="L04",
-        title="an entry is committed only when all servers have stored it",
-        seen_in="by analogy with B13",
-        patches=(
-            Patch(
-                before="agreed = agreed_index(server.configuration, known_to_have(server))",
-                after="agreed = min(known_to_have(server).values())",
-            ),
-        ),
-        verdict=Killed(by="leader_can_commit", servers=3, terms=1, log_length=1),
-    ),
-    Mutant(
-        name="L05",
-        title="a deposed leader begins no election timeout",
-        seen_in="the rule of §5.2 that followers and candidates have one",
-        patches=(
-            Patch(
-                before="(ResetElectionTimer(),) if isinstance(server.role, Leader) else ()",
-                after="()",
-            ),
-        ),
-        verdict=Killed(by="election_timeout_begins", servers=2, terms=2, log_length=0),
-    ),
-    Mutant(
-        name="L06",
-        title="a candidate begins no new election timeout",
-        seen_in="the rule of §5.2 on split votes",
-        patches=(
-            Patch(
-                before="asked: Effects = (vote, ResetElectionTimer(), *request_votes(server))",
-                after="asked: Effects = (vote, *request_votes(server))",
-            ),
-        ),
-        verdict=Killed(by="election_timeout_begins", servers=1, terms=1, log_length=0),
-    ),
-    Mutant(
-        name="L07",
-        title="a server votes for nobody but itself",
-        seen_in="by analogy with B10",
-        patches=(
-            Patch(
-                before=UNVOTED,
-                after="granted = server.voted_for == request.candidate_id and is_up_to_date(",
-            ),
-        ),
-        verdict=Killed(by="leader_can_be_elected", servers=2, terms=1, log_length=0),
-    ),
-    Mutant(
-        name="L08",
-        title="a request of an older term is not answered",
-        seen_in="the rule of §5.1 that it is rejected",
-        patches=(
-            Patch(
-                before="server, (Send(to=source, message=StaleTerm(term=server.current_term)),)",
-                after="server, ()",
-            ),
-        ),
-        verdict=Killed(by="leader_can_be_elected", servers=2, terms=3, log_length=1),
     ),
 )

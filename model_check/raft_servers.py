@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Generic, TypeVar
 
 from model_check.model import Outcome
-from model_check.raft_bounds import PROFILES, Bounds, Membership
+from model_check.raft_bounds import Bounds, Membership
 from spec.cluster import Fact, facts, initial_server
 from spec.disk import Crash, DiskEvent, WriteCompletes, durable_up_to, is_about_the_log
 from spec.events import (
@@ -27,6 +27,7 @@ from spec.events import (
     Restart,
     RetryTimeout,
     Send,
+    TransferLeadership,
 )
 from spec.log import configurations, last_index
 from spec.messages import Message
@@ -88,23 +89,24 @@ class Servers(Part[Server]):
     def __init__(
         self,
         bounds: Bounds,
-        profile: str,
+        options: Options,
         rules: Step,
         membership: Membership | None,
-        parallel_write: bool = False,
+        *,
+        transfer: bool = False,
     ) -> None:
         """All servers of ``bounds``; with ``membership`` the last one is no member at first.
 
-        With ``parallel_write`` that rule is in force whatever the profile says.
+        With ``transfer`` leaders are asked to hand over to any other member, at any time.
         """
         self.bounds = bounds
         self.membership = membership
         self.rules = rules
         self.processes = tuple(range(1, bounds.servers + 1))
-        self.first_members = self.processes[:-1] if membership else self.processes
-        self.options = PROFILES[profile]
-        if parallel_write:
-            self.options = replace(self.options, parallel_write=True)
+        is_one_outside = membership is not None and not membership.one_server
+        self.first_members = self.processes[:-1] if is_one_outside else self.processes
+        self.options = options
+        self.transfer = transfer
         self._options_when_full = replace(self.options, no_op=False)
         # A place is kept for each C_new, which a leader appends however full its log is.
         self.places = bounds.log_length - (membership.changes if membership else 0)
@@ -121,16 +123,23 @@ class Servers(Part[Server]):
         """
         offered: list[Event] = [Restart(), HeartbeatTimeout(), RetryTimeout()]
         match state.role:
-            case Leader(target=target, learners=learners):
+            case Leader(target=target, learners=learners) as leader:
                 if self.membership and self.membership.learners and not learners:
                     offered += self._learners(state)
                 if self.options.streaming:
-                    offered += self._room(state, state.role)
+                    offered += self._room(state, leader)
+                if self.options.check_quorum or leader.transferring_to is not None:
+                    offered.append(ElectionTimeout())
+                is_room = not self._is_full(state) or (
+                    self.membership is not None and self.membership.one_server
+                )
+                if self.membership and target is None and is_room:
+                    offered += self._changes(self.membership, state)
+                if self.transfer and leader.transferring_to is None:
+                    offered += self._transfers(state)
                 if not self._is_full(state):
                     made = f"{state.current_term}.{last_index(state.log) + 1}".encode()
                     offered.append(ClientRequest(commands=(Command(data=made),)))
-                    if self.membership and target is None:
-                        offered += self._changes(self.membership, state)
             case _:
                 if state.current_term < self.bounds.terms:
                     offered.append(ElectionTimeout())
@@ -146,15 +155,23 @@ class Servers(Part[Server]):
             for count in range(end + 2 - first)
         ]
 
+    def _transfers(self, leader: Server) -> Sequence[Event]:
+        """The successor starts an election, so none is asked for in the last term."""
+        if leader.current_term == self.bounds.terms:
+            return ()
+        others = [i for i in members(leader.configuration) if i != leader.server_id]
+        return [TransferLeadership(to=i) for i in others]
+
     def _changes(self, membership: Membership, leader: Server) -> Sequence[Event]:
-        begun = sum(c.new is not None for c in configurations(leader.log))
+        carried = configurations(leader.log)
+        begun = sum(membership.one_server or c.new is not None for c in carried)
         if begun >= membership.changes or leader.configuration.new is not None:
             return ()
-        members = leader.configuration.old
+        now = leader.configuration.old
         return [
             ChangeMembership(members=target)
-            for target in membership.targets_from(members, self.processes)
-            if target != members
+            for target in membership.targets_from(now, self.processes)
+            if target != now
         ]
 
     def _learners(self, leader: Server) -> Sequence[Event]:
@@ -164,6 +181,8 @@ class Servers(Part[Server]):
     def _is_full(self, server: Server) -> bool:
         """Has the log no room for a command, a no-op or the beginning of a change?"""
         asked = isinstance(server.role, Leader) and server.role.target is not None
+        if self.membership and self.membership.one_server:
+            asked = False  # it is a C_new that will be appended
         return _bounded_length(server.log) + asked >= self.places
 
     def act(self, process: int, state: Server, action: Action) -> Outcome[Server, Message, Fact]:

@@ -10,13 +10,14 @@ Consensus Algorithm"):
 5. ``log``         the log algebra (§5.3, §5.4.1)
 6. ``quorum``      majorities (§5.2, §6)
 7. ``membership``  membership changes (§6)
-8. ``reads``       reads without an entry in the log (§8)
-9. ``raft``        **the protocol**, ``step(options, server, event) -> (server, effects)``
-10. ``cluster``    the first cluster, and the facts of its history
-11. ``disk``       what is durable, what is being written, and what waits for it
-12. ``relevance``  which messages can still matter
-13. ``invariants`` the claims: Figure 3, and what it rests on
-14. ``progress``   what must stay possible: elections and commits
+8. ``elections``   elections that do not disrupt (§6, D6.2, D9.6), leadership transfer (D3.10)
+9. ``reads``       reads without an entry in the log (§8)
+10. ``raft``       **the protocol**, ``step(options, server, event) -> (server, effects)``
+11. ``cluster``    the first cluster, and the facts of its history
+12. ``disk``       what is durable, what is being written, and what waits for it
+13. ``relevance``  which messages can still matter
+14. ``invariants`` the claims: Figure 3, and what it rests on
+15. ``progress``   what must stay possible: elections and commits
 
 Deviations from the paper, each with its reason:
 
@@ -45,8 +46,21 @@ Deviations from the paper, each with its reason:
   rounds); who is catching up is known to the leader alone, so that a new leader must be asked
   again. ``ChangeLearners`` brings servers up to date without beginning a change. A leader begins
   no change before an entry of its own term is committed (the dissertation's rule for single-server
-  changes, kept for all). A server that knows itself to be in no cluster starts no election; that
-  servers which hear a leader disregard RequestVote is not here yet.
+  changes, kept for all). A server that knows itself to be in no cluster starts no election.
+* Servers that hear a leader disregard RequestVote (§6), as an option together with check-quorum
+  (D6.2). The paper says "within the minimum election timeout of hearing from a current leader";
+  here it is until the server's own election timeout, which is no shorter, so that no second timer
+  is needed. A leader hears itself. An election that the leader asked for (D3.10) is not meant.
+* Pre-vote (D9.6), an option. There is no role of a pre-candidate: a server that hears no leader
+  counts who would vote for it, whatever its role, and asks at its election timeouts. So a pre-vote
+  changes nobody's state, and a candidate can still win the election that it stands for while it
+  asks for the next. An answer repeats the term of its request; a late one of the same term
+  counts, for pre-votes are no matter of safety. An older server is told the newer term.
+* Check-quorum (D6.2), an option: the election timeout of a leader ends the period in which a quorum
+  has to answer its AppendEntries, by success or mismatch. A late answer of the same term counts.
+* Leadership transfer (D3.10): commands are refused meanwhile, and so are membership changes.
+  TimeoutNow may come late, when the leader has given the transfer up; it starts an election all
+  the same, as an election timeout could. One of an older term is ignored.
 * Snapshots (§7) are not here yet; every look at the log goes through ``log``, so that it may one
   day begin after one.
 """

@@ -44,7 +44,10 @@ class Receive:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ElectionTimeout:
-    """No leader was heard and no vote granted for an election timeout (§5.2)."""
+    """No leader was heard and no vote granted for an election timeout (§5.2).
+
+    At a leader: an election timeout has passed since it was elected or last had one (D6.2).
+    """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,6 +120,13 @@ class DurableUpTo:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TransferLeadership:
+    """An administrator asks this server to let server ``to`` lead (D3.10)."""
+
+    to: ServerId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Restart:
     """The server crashed and starts again from what it had persisted (§5.5)."""
 
@@ -132,6 +142,7 @@ Event = (
     | ChangeMembership
     | ChangeLearners
     | DurableUpTo
+    | TransferLeadership
     | Restart
 )
 
@@ -209,7 +220,9 @@ class ClientRequestAccepted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClientRequestRefused:
-    """The server is not the leader: the commands were not taken."""
+    """The commands were not taken; ``reason`` says why."""
+
+    reason: str = "this server is not the leader"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -243,8 +256,34 @@ class MembershipChangeRefused:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TransferStarted:
+    """The leader takes no commands until server ``to`` leads, or the transfer is aborted (D3.10).
+
+    It ends with ``SteppedDown``, when there is a newer term, or with ``TransferAborted``.
+    """
+
+    to: ServerId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TransferRefused:
+    """The transfer was not begun; ``reason`` says why."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TransferAborted:
+    """Server ``to`` did not take over within an election timeout: commands are taken again."""
+
+    to: ServerId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SteppedDown:
-    """The leader has committed a configuration without itself and leads no more (§6)."""
+    """The server leads no more; ``reason`` says why."""
+
+    reason: str
 
 
 Persist = PersistTermAndVote | PersistEntries | PersistSnapshot
@@ -262,6 +301,9 @@ Effect = (
     | ReadRefused
     | MembershipChangeAccepted
     | MembershipChangeRefused
+    | TransferStarted
+    | TransferRefused
+    | TransferAborted
     | SteppedDown
 )
 Effects = tuple[Effect, ...]

@@ -22,13 +22,16 @@ from typing import Annotated, TypeVar
 
 from spec.cluster import Committed, Elected, led
 from spec.disk import ServerOnDisk, after_crash, image_of
+from spec.elections import hears_leader, transfer_target
 from spec.events import (
     BecameLeader,
+    ClientRequest,
     ClientRequestAccepted,
     CommittedUpTo,
     Effects,
     ElectionTimeout,
     Event,
+    HeardFromLeader,
     PersistEntries,
     PersistTermAndVote,
     ReadReady,
@@ -58,9 +61,14 @@ from spec.messages import (
     AppendEntries,
     AppendEntriesMismatch,
     AppendEntriesSuccess,
+    PreVote,
+    PreVoteResponse,
+    RequestVote,
     RequestVoteResponse,
+    TimeoutNow,
 )
 from spec.quorum import is_quorum, members
+from spec.raft import Options
 from spec.state import Candidate, Configuration, Follower, Index, Leader, Log, Server, ServerId
 
 
@@ -77,6 +85,8 @@ class Needs:
     """Does it need rejections that skip entries?"""
     parallel_write: bool = False
     """Does it need disks that write in parallel?"""
+    transfer: bool = False
+    """Does it need transfers of leadership?"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,6 +99,12 @@ class Claim:
     thesis: str
     predicate: Callable[..., bool | None]
     needs: Needs | None = None
+    rule: str = ""
+    """The option of ``spec.raft`` without which nothing is claimed."""
+
+    def in_force(self, options: Options) -> bool:
+        """Is the rule of which the claim speaks in force?"""
+        return not self.rule or bool(getattr(options, self.rule))
 
 
 PROPERTIES: list[Claim] = []
@@ -99,27 +115,37 @@ WITNESSES: list[Claim] = []
 P = TypeVar("P", bound=Callable[..., bool | None])
 
 
-def always(*, title: str, paper: str, thesis: str) -> Callable[[P], P]:
+def always(*, title: str, paper: str, thesis: str, rule: str = "") -> Callable[[P], P]:
     """Register a property with its title in the paper and its citations."""
 
     def register(predicate: P) -> P:
         name = predicate.__name__
         PROPERTIES.append(
-            Claim(name=name, title=title, paper=paper, thesis=thesis, predicate=predicate)
+            Claim(
+                name=name, title=title, paper=paper, thesis=thesis, predicate=predicate, rule=rule
+            )
         )
         return predicate
 
     return register
 
 
-def sometimes(*, title: str, paper: str, thesis: str, needs: Needs) -> Callable[[P], P]:
+def sometimes(
+    *, title: str, paper: str, thesis: str, needs: Needs, rule: str = ""
+) -> Callable[[P], P]:
     """Register a witness: it must show wherever the bounds reach what it ``needs``."""
 
     def register(predicate: P) -> P:
         name = predicate.__name__
         WITNESSES.append(
             Claim(
-                name=name, title=title, paper=paper, thesis=thesis, predicate=predicate, needs=needs
+                name=name,
+                title=title,
+                paper=paper,
+                thesis=thesis,
+                predicate=predicate,
+                needs=needs,
+                rule=rule,
             )
         )
         return predicate
@@ -375,7 +401,8 @@ def latest_configuration_in_force(server: Server) -> bool | None:
 
 @always(title="Changes go through joint consensus", paper="§6, Fig. 11", thesis="D4.3, Fig. 4.8")
 def joint_consensus_between(server: Server) -> bool | None:
-    """In every log C_old is followed by C_old,new, and that by C_new.
+    """In every log C_old is followed by C_old,new, and that by C_new, or at once by a configuration
+    that differs from it by one server (D4.1).
 
     Trap: two configurations whose majorities need not meet must never be in force next to each
     other. A server that is added knows of none before its first. Non-vacuous: a log that carries a
@@ -387,7 +414,9 @@ def joint_consensus_between(server: Server) -> bool | None:
     first = _first_configuration(server)
     pairs = itertools.pairwise((*([first] if members(first) else []), *carried))
     return all(
-        after.old == (before.old if before.new is None else before.new)
+        len(before.old ^ after.old) == 1
+        if before.new is None and after.new is None
+        else after.old == (before.old if before.new is None else before.new)
         and (before.new is None) != (after.new is None)
         for before, after in pairs
     )
@@ -407,7 +436,7 @@ def one_change_at_a_time(
     if not appended or not led(before, after):
         return None
     _, former = latest_configuration(after.log, Index(after.configuration_index - 1))
-    begins = any(configuration.new is not None for configuration in appended)
+    begins = before.configuration.new is None
     return former <= after.commit_index and (
         not begins or term_at(after.log, after.commit_index) == after.current_term
     )
@@ -517,10 +546,11 @@ def elected_by_a_quorum(
             source=voter, message=RequestVoteResponse(vote_granted=True)
         ):
             return is_quorum(after.configuration, votes | {voter})
-        case _, ElectionTimeout():
-            return is_quorum(after.configuration, {after.server_id})
-        case _:
-            return False
+        case _, _:
+            # It stood for election in this very step, and needed no other's vote.
+            return after.current_term > before.current_term and is_quorum(
+                after.configuration, {after.server_id}
+            )
 
 
 @always(title="Commit only by an entry of the leader's term", paper="§5.4.2", thesis="D3.6.2")
@@ -692,6 +722,260 @@ def election_timeout_begins(
     if not (stepped_down or stands or isinstance(event, Restart)):
         return None
     return ResetElectionTimer() in effects
+
+
+# --- Elections that do not disrupt (§6, D4.2.3, D6.2, D9.6), leadership transfer (D3.10) ----------
+
+
+@always(
+    title="RequestVote does not disturb who hears a leader",
+    paper="§6",
+    thesis="D4.2.3",
+    rule="check_quorum",
+)
+def leader_not_disrupted(
+    before: Server, event: Event, after: Server, effects: Effects
+) -> bool | None:
+    """A server that has heard a leader since its last election timeout neither grants its vote nor
+    changes its term on RequestVote.
+
+    Trap: a leader hears itself; and an election that the leader asked for is not meant (D3.10).
+    Non-vacuous: RequestVote reaches a server that hears a leader.
+    """
+    match event:
+        case Receive(message=RequestVote(leadership_transfer=False)) if hears_leader(before):
+            return after == before
+        case _:
+            return None
+
+
+@always(
+    title="A wanted election is not disregarded",
+    paper="§6",
+    thesis="D3.10, D4.2.3",
+    rule="check_quorum",
+)
+def transfer_not_disregarded(
+    before: Server, event: Event, after: Server, effects: Effects
+) -> bool | None:
+    """RequestVote of an election that the leader asked for is heard even by who hears the leader.
+
+    Trap: the leader itself must hear it, or it never steps down for its successor.
+    Non-vacuous: such a RequestVote of a newer term.
+    """
+    match event:
+        case Receive(message=RequestVote(leadership_transfer=True, term=term)) if (
+            term > before.current_term
+        ):
+            return after.current_term == term
+        case _:
+            return None
+
+
+@always(
+    title="A leader is heard until the timeout",
+    paper="§6",
+    thesis="D4.2.3, D9.6",
+    rule="check_quorum",
+)
+def leader_heard_until_timeout(
+    before: Server, event: Event, after: Server, effects: Effects
+) -> bool | None:
+    """A follower that hears a leader has had AppendEntries of it since its last election timeout,
+    in this term and this life.
+
+    Trap: what is forgotten too early protects nobody, what is kept too long lets nobody be elected.
+    Non-vacuous: a follower that heard a leader before the step or hears it after.
+    """
+    if not isinstance(after.role, Follower):
+        return None
+    if any(isinstance(effect, HeardFromLeader) for effect in effects):
+        return hears_leader(after)
+    if not hears_leader(before) and not hears_leader(after):
+        return None
+    kept = isinstance(before.role, Follower) and before.current_term == after.current_term
+    forgets = isinstance(event, ElectionTimeout | Restart) or not kept
+    return hears_leader(after) is (hears_leader(before) and not forgets)
+
+
+@always(
+    title="A leader steps down unless a quorum answers",
+    paper="§8",
+    thesis="D6.2",
+    rule="check_quorum",
+)
+def unanswered_leader_steps_down(
+    before: Server, event: Event, after: Server, effects: Effects
+) -> bool | None:
+    """A leader steps down if an election timeout elapses without answers of a quorum, else not.
+
+    Trap: without it, clients wait for ever for a leader that is cut off.
+    Non-vacuous: an election timeout at a leader.
+    """
+    if not (isinstance(before.role, Leader) and isinstance(event, ElectionTimeout)):
+        return None
+    answered = before.role.answered or frozenset()
+    return _leads_on(before, after) == is_quorum(
+        before.configuration, answered | {before.server_id}
+    )
+
+
+@always(
+    title="A leader counts only answers of its term",
+    paper="§5.1",
+    thesis="D6.2",
+    rule="check_quorum",
+)
+def only_answers_are_counted(
+    before: Server, event: Event, after: Server, effects: Effects
+) -> bool | None:
+    """Who counts as having answered a leader has answered an AppendEntries of its term since its
+    last election timeout, or a quorum has.
+
+    Trap: that a request was sent, or an answer of an older term, says nothing.
+    Non-vacuous: the step of a leader after which another server counts.
+    """
+    if not isinstance(after.role, Leader):
+        return None
+    known: frozenset[ServerId] = frozenset()
+    if isinstance(before.role, Leader):
+        known = before.role.answered or frozenset()
+    new = (after.role.answered or frozenset()) - known
+    if not new:
+        return None
+    match event:
+        case Receive(
+            source=source,
+            message=AppendEntriesSuccess(term=term) | AppendEntriesMismatch(term=term),
+        ):
+            counted = known | {source}
+            return term == before.current_term and (
+                new == {source} or is_quorum(before.configuration, counted | {before.server_id})
+            )
+        case _:
+            return False
+
+
+@always(title="A pre-vote changes nothing", paper="§5.2", thesis="D9.6", rule="pre_vote")
+def pre_vote_changes_nothing(
+    before: Server, event: Event, after: Server, effects: Effects
+) -> bool | None:
+    """Who is asked for a pre-vote keeps its term, its vote and all else.
+
+    Trap: a term that is adopted from a PreVote is the disruption that pre-votes are to prevent.
+    Non-vacuous: every PreVote that arrives.
+    """
+    match event:
+        case Receive(message=PreVote()):
+            return after == before
+        case _:
+            return None
+
+
+@always(title="Pre-votes are granted sparingly", paper="§5.4.1", thesis="D9.6", rule="pre_vote")
+def pre_votes_are_earned(
+    before: Server, event: Event, after: Server, effects: Effects
+) -> bool | None:
+    """A pre-vote is granted only for an up-to-date log, to no server of an older term, and only by
+    a server that hears no leader.
+
+    Trap: a leader hears itself. Non-vacuous: every pre-vote granted.
+    """
+    if not any(
+        isinstance(effect, Send)
+        and isinstance(effect.message, PreVoteResponse)
+        and effect.message.vote_granted
+        for effect in effects
+    ):
+        return None
+    match event:
+        case Receive(message=PreVote() as request):
+            return (
+                not hears_leader(before)
+                and request.term >= before.current_term
+                and is_up_to_date(
+                    (request.last_log_term, request.last_log_index),
+                    (last_term(before.log), last_index(before.log)),
+                )
+            )
+        case _:
+            return False
+
+
+@always(
+    title="Elections begin with a quorum of pre-votes", paper="§5.2", thesis="D9.6", rule="pre_vote"
+)
+def elections_are_promising(
+    before: Server, event: Event, after: Server, effects: Effects
+) -> bool | None:
+    """A server stands for election only after a quorum said that it would vote for it, or because
+    the leader wants it.
+
+    Trap: votes of an election, refusals, and pre-votes of another term do not count.
+    Non-vacuous: every election begun.
+    """
+    if after.voted_for != after.server_id or after.current_term == before.current_term:
+        return None
+    willing: frozenset[ServerId] = frozenset()
+    if not isinstance(before.role, Leader):
+        willing = before.role.pre_votes
+    match event:
+        case Receive(message=TimeoutNow()):
+            return True
+        case Receive(source=source, message=PreVoteResponse(term=term, vote_granted=True)):
+            asked = term == before.current_term and not hears_leader(before)
+            return asked and is_quorum(before.configuration, willing | {source, before.server_id})
+        case ElectionTimeout():
+            return is_quorum(before.configuration, {before.server_id})
+        case _:
+            return False
+
+
+@always(title="Leadership goes to a server that has the log", paper="§5.4.1", thesis="D3.10")
+def transferred_when_up_to_date(
+    before: Server, event: Event, after: Server, effects: Effects
+) -> bool | None:
+    """A leader sends TimeoutNow only to the server to which it hands over, and only when that is
+    known to have the leader's whole log.
+
+    Trap: a target that lacks entries would lose its election, and the cluster its leader for
+    nothing. Non-vacuous: every TimeoutNow sent.
+    """
+    targets = [e.to for e in effects if isinstance(e, Send) and isinstance(e.message, TimeoutNow)]
+    if not targets:
+        return None
+    return isinstance(after.role, Leader) and all(
+        to == after.role.transferring_to and after.role.match_index[to] == last_index(after.log)
+        for to in targets
+    )
+
+
+@always(title="No commands during a transfer", paper="§5.3", thesis="D3.10")
+def no_commands_during_transfer(
+    before: Server, event: Event, after: Server, effects: Effects
+) -> bool | None:
+    """A leader that hands over accepts no commands.
+
+    Trap: with every new command its successor would have to catch up again.
+    Non-vacuous: commands reach a leader that hands over.
+    """
+    if transfer_target(before) is None or not isinstance(event, ClientRequest):
+        return None
+    return after == before and not any(isinstance(e, ClientRequestAccepted) for e in effects)
+
+
+@always(title="A transfer ends with the timeout", paper="§5.2", thesis="D3.10")
+def transfer_ends_with_timeout(
+    before: Server, event: Event, after: Server, effects: Effects
+) -> bool | None:
+    """A transfer that is not completed within an election timeout is aborted.
+
+    Trap: the successor may be down, and until then the cluster takes no commands.
+    Non-vacuous: an election timeout at a leader that hands over.
+    """
+    if transfer_target(before) is None or not isinstance(event, ElectionTimeout):
+        return None
+    return transfer_target(after) is None
 
 
 # --- Witnesses ----------------------------------------------------------------------------------
@@ -867,6 +1151,139 @@ def leader_outside_steps_down(
 def configuration_truncated(before: Server, event: Event, after: Server, effects: Effects) -> bool:
     """A conflict removes an entry with a configuration: the one before it is in force again."""
     return after.configuration_index < before.configuration_index
+
+
+@sometimes(
+    title="RequestVote is disregarded",
+    paper="§6",
+    thesis="D4.2.3",
+    needs=Needs(servers=3, terms=2, log_length=0),
+    rule="check_quorum",
+)
+def request_vote_disregarded(before: Server, event: Event, after: Server, effects: Effects) -> bool:
+    """RequestVote of a newer term reaches a server that hears a leader, and changes nothing."""
+    match event:
+        case Receive(message=RequestVote(term=term)):
+            return hears_leader(before) and term > before.current_term and after == before
+        case _:
+            return False
+
+
+@sometimes(
+    title="A removed server is disregarded",
+    paper="§6",
+    thesis="D4.2.3",
+    needs=Needs(servers=3, terms=2, log_length=2, membership=True),
+    rule="check_quorum",
+)
+def removed_server_disregarded(
+    before: Server, event: Event, after: Server, effects: Effects
+) -> bool:
+    """A server that is no member any more asks for votes; who hears the leader does not listen."""
+    match event:
+        case Receive(source=source, message=RequestVote(term=term)):
+            return (
+                source not in members(before.configuration)
+                and bool(before.configuration_index)
+                and hears_leader(before)
+                and term > before.current_term
+                and after == before
+            )
+        case _:
+            return False
+
+
+@sometimes(
+    title="A leader that is not answered steps down",
+    paper="§8",
+    thesis="D6.2",
+    needs=Needs(servers=2, terms=1, log_length=0),
+    rule="check_quorum",
+)
+def leader_steps_down_unanswered(
+    before: Server, event: Event, after: Server, effects: Effects
+) -> bool:
+    """An election timeout ends a leadership."""
+    return (
+        isinstance(event, ElectionTimeout)
+        and isinstance(before.role, Leader)
+        and (isinstance(after.role, Follower))
+    )
+
+
+@sometimes(
+    title="A pre-vote is refused because a leader is heard",
+    paper="§6",
+    thesis="D9.6",
+    needs=Needs(servers=2, terms=2, log_length=0),
+    rule="pre_vote",
+)
+def pre_vote_refused(before: Server, event: Event, after: Server, effects: Effects) -> bool:
+    """The log of the sender is up-to-date and its term is not older, but there is a leader."""
+    match event:
+        case Receive(message=PreVote() as request):
+            return (
+                hears_leader(before)
+                and request.term >= before.current_term
+                and request.last_log_term >= last_term(before.log)
+                and request.last_log_index >= last_index(before.log)
+            )
+        case _:
+            return False
+
+
+@sometimes(
+    title="A transfer completes",
+    paper="§5.2",
+    thesis="D3.10",
+    needs=Needs(servers=2, terms=2, log_length=0, transfer=True),
+)
+def transfer_completed(before: Server, event: Event, after: Server, effects: Effects) -> bool:
+    """The server that was asked to lead wins its election."""
+    elected = any(isinstance(effect, BecameLeader) for effect in effects)
+    return elected and isinstance(before.role, Candidate) and before.role.transfer
+
+
+@sometimes(
+    title="A transfer is aborted",
+    paper="§5.2",
+    thesis="D3.10",
+    needs=Needs(servers=2, terms=2, log_length=0, transfer=True),
+)
+def transfer_aborted(before: Server, event: Event, after: Server, effects: Effects) -> bool:
+    """An election timeout passes, and the leader leads on."""
+    return (
+        transfer_target(before) is not None
+        and isinstance(event, ElectionTimeout)
+        and (isinstance(after.role, Leader))
+    )
+
+
+@sometimes(
+    title="A command is refused during a transfer",
+    paper="§5.3",
+    thesis="D3.10",
+    needs=Needs(servers=2, terms=2, log_length=1, transfer=True),
+)
+def transfer_holds_commands(before: Server, event: Event, after: Server, effects: Effects) -> bool:
+    """A client asks a leader that hands over."""
+    return transfer_target(before) is not None and isinstance(event, ClientRequest)
+
+
+@sometimes(
+    title="An added server votes",
+    paper="§6",
+    thesis="D4.2.1",
+    needs=Needs(servers=3, terms=2, log_length=2, membership=True),
+)
+def added_server_votes(before: Server, event: Event, after: Server, effects: Effects) -> bool:
+    """A server that began outside the cluster grants a vote."""
+    return before.server_id not in members(before.first_configuration) and any(
+        isinstance(effect, Send)
+        and isinstance(effect.message, RequestVoteResponse)
+        and effect.message.vote_granted
+        for effect in effects
+    )
 
 
 # --- Shared by the claims -----------------------------------------------------------------------

@@ -52,17 +52,22 @@ def peers(server: Server) -> tuple[ServerId, ...]:
     return tuple(sorted(others - {server.server_id}))
 
 
-def why_refused(server: Server, wanted: frozenset[ServerId]) -> str:
+def why_refused(server: Server, wanted: frozenset[ServerId], *, one_server: bool) -> str:
     """Why a server may not begin to make ``wanted`` the cluster now, or nothing (§6, D4.1).
 
-    One change at a time, and none before an entry of the leader's own term is committed.
+    One change at a time, and none before an entry of the leader's own term is committed. With
+    ``one_server`` a change adds or removes one server, no more (D4.1).
     """
     if not wanted:
         return "a cluster has at least one member"
     if wanted == server.configuration.old:
         return "these are the members"
+    if one_server and len(wanted ^ server.configuration.old) > 1:
+        return "only one server is added or removed at a time"
     if not isinstance(server.role, Leader):
         return "this server is not the leader"
+    if server.role.transferring_to is not None:
+        return "leadership is being transferred"
     if server.role.target is not None or server.configuration.new is not None:
         return "a change is under way"
     if server.configuration_index > server.commit_index:
@@ -96,13 +101,18 @@ def replicating_to(server: Server, leader: Leader, others: frozenset[ServerId]) 
     return replace(server, role=role)
 
 
-def next_configuration(server: Server) -> Configuration | None:
-    """C_old,new when the new servers have caught up, C_new when that is committed (§6)."""
+def next_configuration(server: Server, *, one_server: bool) -> Configuration | None:
+    """C_old,new when the new servers have caught up, C_new when that is committed (§6).
+
+    With ``one_server`` it is C_new at once: its majorities meet those of C_old (D4.1).
+    """
     assert isinstance(server.role, Leader), "only a leader changes the configuration"
     configuration, target = server.configuration, server.role.target
     if configuration.new is not None and server.configuration_index <= server.commit_index:
         return Configuration(old=configuration.new)
     if target is not None and have_caught_up(server, server.role, target - configuration.old):
+        if one_server:
+            return Configuration(old=target)
         return Configuration(old=configuration.old, new=target)
     return None
 

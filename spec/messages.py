@@ -1,8 +1,8 @@
 """Figure 2, the RPCs: one class per request and per kind of answer, never one struct for all.
 
-A message carries its sender's ``term``; who sent it to whom is known to the network. Requests name
-their sender too, because the paper does. There are three answers to AppendEntries where the paper
-has one boolean (see the list of deviations in ``spec/__init__.py``).
+A message carries its sender's ``term`` (but see PreVoteResponse); who sent it to whom is known to
+the network. Requests name their sender too, because the paper does. There are three answers to
+AppendEntries where the paper has one boolean (see the list of deviations in ``spec/__init__.py``).
 """
 
 from __future__ import annotations
@@ -20,11 +20,38 @@ class RequestVote:
     candidate_id: ServerId
     last_log_index: Index
     last_log_term: Term
+    leadership_transfer: bool = False
+    """Does the leader itself want this election (D3.10)? Then it is not disregarded (D4.2.3)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RequestVoteResponse:
     """Answer to a RequestVote of the voter's own term."""
+
+    term: Term
+    vote_granted: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PreVote:
+    """Invoked by servers that want to begin an election, to learn whether they could win (D9.6).
+
+    ``term`` is the sender's, which stays as it is; the election would be for the next one.
+    """
+
+    term: Term
+    candidate_id: ServerId
+    last_log_index: Index
+    last_log_term: Term
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PreVoteResponse:
+    """Answer to a PreVote that is not of an older term; no vote, and nothing is remembered of it.
+
+    ``term`` is that of the request, whatever the answering server's own is: a pre-vote changes
+    nobody's term.
+    """
 
     term: Term
     vote_granted: bool
@@ -70,6 +97,13 @@ class AppendEntriesMismatch:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TimeoutNow:
+    """The leader wants the receiver, which has its whole log, to lead instead (D3.10)."""
+
+    term: Term
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StaleTerm:
     """Answer to any request of an older term: "your term is over, this is the newer one" (§5.1)."""
 
@@ -93,9 +127,10 @@ class ReadIndexResponse:
     read_index: Index
 
 
-Request = RequestVote | AppendEntries | ReadIndexRequest
+Request = RequestVote | PreVote | AppendEntries | TimeoutNow | ReadIndexRequest
 Response = (
     RequestVoteResponse
+    | PreVoteResponse
     | AppendEntriesSuccess
     | AppendEntriesMismatch
     | StaleTerm

@@ -17,6 +17,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
+from spec.elections import transfer_target
 from spec.events import (
     ClientRequest,
     DurableUpTo,
@@ -132,7 +133,7 @@ def commit_asked(live: Live, room: Room) -> Mark | None:
     an older one it may not be committed at all (§5.4.2).
     """
     leader = _leader_of_highest_term(live)
-    if leader is None:
+    if leader is None or transfer_target(leader) is not None:  # which takes no commands (D3.10)
         return None
     if not is_quorum(leader.configuration, {server.server_id for server in live}):
         return None

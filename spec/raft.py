@@ -13,6 +13,21 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import assert_never
 
+from spec.elections import (
+    hears_leader,
+    is_answered,
+    is_disregarded,
+    may_take_over,
+    nobody_answered,
+    silent,
+    transfer_target,
+    why_no_transfer,
+    with_answer,
+    with_pre_votes,
+    with_transfer,
+    would_be_elected,
+    would_vote,
+)
 from spec.events import (
     BecameLeader,
     ChangeLearners,
@@ -41,6 +56,10 @@ from spec.events import (
     RetryTimeout,
     Send,
     SteppedDown,
+    TransferAborted,
+    TransferLeadership,
+    TransferRefused,
+    TransferStarted,
 )
 from spec.log import (
     agrees_at,
@@ -68,11 +87,14 @@ from spec.messages import (
     AppendEntriesMismatch,
     AppendEntriesSuccess,
     Message,
+    PreVote,
+    PreVoteResponse,
     ReadIndexRequest,
     ReadIndexResponse,
     RequestVote,
     RequestVoteResponse,
     StaleTerm,
+    TimeoutNow,
 )
 from spec.quorum import agreed_index, is_quorum
 from spec.reads import (
@@ -117,11 +139,32 @@ class Options:
     """A leader sends entries when its driver has room for them (``Replicate``), not by itself."""
     fast_backtracking: bool
     """A rejection skips all that the follower lacks (§5.3, "if desired")."""
+    pre_vote: bool
+    """A server asks who would vote for it before it raises its term (D9.6)."""
+    check_quorum: bool
+    """A leader steps down if no quorum answers it for an election timeout (D6.2), and servers that
+    hear a leader disregard RequestVote (§6, D4.2.3)."""
+    single_server_changes: bool = False
+    """Membership changes by one server at a time, without a joint configuration (D4.1)."""
 
 
-PAPER = Options(no_op=False, parallel_write=False, streaming=False, fast_backtracking=False)
+PAPER = Options(
+    no_op=False,
+    parallel_write=False,
+    streaming=False,
+    fast_backtracking=False,
+    pre_vote=False,
+    check_quorum=False,
+)
 """Figure 2, nothing more."""
-SERVER = Options(no_op=True, parallel_write=True, streaming=True, fast_backtracking=True)
+SERVER = Options(
+    no_op=True,
+    parallel_write=True,
+    streaming=True,
+    fast_backtracking=True,
+    pre_vote=True,
+    check_quorum=True,
+)
 """Exactly what the server runs with by default."""
 
 
@@ -146,6 +189,8 @@ def step(options: Options, server: Server, event: Event) -> tuple[Server, Effect
             return on_change_membership(options, server, event)
         case ChangeLearners():
             return on_change_learners(server, event)
+        case TransferLeadership(to=to):
+            return on_transfer_leadership(options, server, to)
         case DurableUpTo():
             return on_durable_up_to(options, server, event)
         case Restart():
@@ -204,12 +249,20 @@ def receive(
     """Terms first (§5.1), then the rule for the message, which is now of the server's own term."""
     if message.term < server.current_term:
         return on_older_term(server, source, message)
-    server, updated = update_term(server, message.term)
+    if options.check_quorum and is_disregarded(server, message):
+        return server, ()
+    updated: Effects = ()
+    if not isinstance(message, PreVote | PreVoteResponse):  # they change no term (D9.6)
+        server, updated = update_term(server, message.term)
     match message:
+        case PreVote():
+            handled = on_pre_vote(server, message)
         case RequestVote():
             server, handled = on_request_vote(server, message)
         case RequestVoteResponse():
             server, handled = on_request_vote_response(options, server, source, message)
+        case PreVoteResponse():
+            server, handled = on_pre_vote_response(options, server, source, message)
         case AppendEntries():
             server, handled = on_append_entries(options, server, message)
         case AppendEntriesSuccess():
@@ -224,6 +277,8 @@ def receive(
             server, handled = on_read_index_request(server, source, message)
         case ReadIndexResponse(read_id=read_id, read_index=read_index):
             handled = (ReadReady(read_id=read_id, read_index=read_index),)
+        case TimeoutNow():
+            server, handled = on_timeout_now(options, server)
         case StaleTerm():
             handled = ()
         case _:
@@ -235,19 +290,22 @@ def update_term(server: Server, term: Term) -> tuple[Server, Effects]:
     """If an RPC contains a newer term: adopt it and convert to follower (§5.1)."""
     if term <= server.current_term:
         return server, ()
-    # A leader had no election timeout; as a follower it needs one.
-    timer: Effects = (ResetElectionTimer(),) if isinstance(server.role, Leader) else ()
-    refused = refuse_all(server.role)
+    deposed: Effects = ()
+    if isinstance(server.role, Leader):
+        stepped_down = SteppedDown(reason="a newer term has begun")
+        deposed = (stepped_down, ResetElectionTimer(), *refuse_all(server.role))
     server = replace(server, current_term=term, voted_for=None, role=Follower())
-    return server, (PersistTermAndVote(current_term=term, voted_for=None), *timer, *refused)
+    return server, (PersistTermAndVote(current_term=term, voted_for=None), *deposed)
 
 
 def on_older_term(server: Server, source: ServerId, message: Message) -> tuple[Server, Effects]:
     """A request of an older term is refused with the newer term; an answer is ignored (§5.1)."""
     match message:
-        case RequestVote() | AppendEntries() | ReadIndexRequest():
+        case RequestVote() | PreVote() | AppendEntries() | ReadIndexRequest():
             return server, (Send(to=source, message=StaleTerm(term=server.current_term)),)
-        case RequestVoteResponse() | AppendEntriesSuccess() | AppendEntriesMismatch() | StaleTerm():
+        case RequestVoteResponse() | PreVoteResponse() | TimeoutNow() | StaleTerm():
+            return server, ()
+        case AppendEntriesSuccess() | AppendEntriesMismatch():
             return server, ()
         case ReadIndexResponse():
             return server, ()
@@ -281,8 +339,7 @@ def on_append_entries(
     options: Options, server: Server, request: AppendEntries
 ) -> tuple[Server, Effects]:
     """Take the leader's entries if the log agrees up to ``prev_log_index`` (§5.3)."""
-    assert not isinstance(server.role, Leader), "two leaders in one term: Election Safety is broken"
-    server = replace(server, role=Follower())  # a candidate recognises the leader (§5.2)
+    server = follow(options, server)
     heard: Effects = (HeardFromLeader(leader_id=request.leader_id), ResetElectionTimer())
 
     if not agrees_at(server.log, request.prev_log_index, request.prev_log_term):
@@ -301,6 +358,12 @@ def on_append_entries(
         term=server.current_term, match_index=index_of_last_new_entry, round=request.round
     )
     return server, (*stored, *heard, *committed, Send(to=request.leader_id, message=success))
+
+
+def follow(options: Options, server: Server) -> Server:
+    """A candidate recognises the leader of its term (§5.2), and remembers to have heard it (§6)."""
+    assert not isinstance(server.role, Leader), "two leaders in one term: Election Safety is broken"
+    return replace(server, role=Follower(leader_heard=options.pre_vote or options.check_quorum))
 
 
 def retry_from(options: Options, server: Server, request: AppendEntries) -> Index:
@@ -345,28 +408,42 @@ def commit_up_to(
 
 
 def on_election_timeout(options: Options, server: Server) -> tuple[Server, Effects]:
-    """Followers and candidates start an election; a leader has no election timeout (§5.2).
+    """Followers and candidates start an election (§5.2), or ask first who would vote (D9.6).
 
     A server that knows itself to be in no cluster, not yet or no more, starts none (§6).
     """
     match server.role:
         case Follower() | Candidate() if is_outside(server):
-            return server, ()
+            return silent(server), ()
+        case Follower() | Candidate() if options.pre_vote:
+            return start_pre_vote(options, server)
         case Follower() | Candidate():
             return start_election(options, server)
+        case Leader() if options.check_quorum:
+            return check_quorum(server)
         case Leader():
-            return server, ()
+            return abort_transfer(server)
         case _:
             assert_never(server.role)
 
 
-def start_election(options: Options, server: Server) -> tuple[Server, Effects]:
+def start_pre_vote(options: Options, server: Server) -> tuple[Server, Effects]:
+    """Ask all others whether they would vote, without a new term and a new role (D9.6)."""
+    server = with_pre_votes(silent(server), frozenset())
+    asked: Effects = (ResetElectionTimer(), *request_pre_votes(server))
+    server, started = count_pre_votes(options, server)
+    return server, asked + started
+
+
+def start_election(
+    options: Options, server: Server, *, transfer: bool = False
+) -> tuple[Server, Effects]:
     """Increment the term, vote for self, reset the timer, ask all others for their vote (§5.2)."""
     server = replace(
         server,
         current_term=Term(server.current_term + 1),
         voted_for=server.server_id,
-        role=Candidate(votes_granted=frozenset({server.server_id})),
+        role=Candidate(votes_granted=frozenset({server.server_id}), transfer=transfer),
     )
     vote = PersistTermAndVote(current_term=server.current_term, voted_for=server.server_id)
     asked: Effects = (vote, ResetElectionTimer(), *request_votes(server))
@@ -381,8 +458,49 @@ def request_votes(server: Server) -> Effects:
         candidate_id=server.server_id,
         last_log_index=last_index(server.log),
         last_log_term=last_term(server.log),
+        leadership_transfer=isinstance(server.role, Candidate) and server.role.transfer,
     )
     return tuple(Send(to=peer, message=request) for peer in peers(server))
+
+
+def request_pre_votes(server: Server) -> Effects:
+    """PreVote to all other servers (D9.6)."""
+    request = PreVote(
+        term=server.current_term,
+        candidate_id=server.server_id,
+        last_log_index=last_index(server.log),
+        last_log_term=last_term(server.log),
+    )
+    return tuple(Send(to=peer, message=request) for peer in peers(server))
+
+
+def on_pre_vote(server: Server, request: PreVote) -> Effects:
+    """Say whether this server would vote; nothing is remembered (D9.6)."""
+    answer = PreVoteResponse(term=request.term, vote_granted=would_vote(server, request))
+    return (Send(to=request.candidate_id, message=answer),)
+
+
+def on_pre_vote_response(
+    options: Options, server: Server, voter: ServerId, response: PreVoteResponse
+) -> tuple[Server, Effects]:
+    """A server that hears no leader remembers who would vote for it (D9.6)."""
+    wanted = response.vote_granted and response.term == server.current_term
+    match server.role:
+        case Follower(pre_votes=pre_votes) | Candidate(pre_votes=pre_votes) if (
+            wanted and not hears_leader(server)
+        ):
+            return count_pre_votes(options, with_pre_votes(server, pre_votes | {voter}))
+        case Follower() | Candidate() | Leader():
+            return server, ()
+        case _:
+            assert_never(server.role)
+
+
+def count_pre_votes(options: Options, server: Server) -> tuple[Server, Effects]:
+    """If a majority would vote: start the election (D9.6)."""
+    if not would_be_elected(server):
+        return server, ()
+    return start_election(options, server)
 
 
 def on_request_vote_response(
@@ -391,7 +509,7 @@ def on_request_vote_response(
     """A candidate remembers who voted for it (§5.2)."""
     match server.role:
         case Candidate(votes_granted=votes_granted) if response.vote_granted:
-            candidate = Candidate(votes_granted=votes_granted | {voter})
+            candidate = replace(server.role, votes_granted=votes_granted | {voter})
             return count_votes(options, replace(server, role=candidate))
         case Follower() | Candidate() | Leader():
             return server, ()
@@ -425,6 +543,8 @@ def become_leader(options: Options, server: Server) -> tuple[Server, Effects]:
         match_index=IndexOf.of(dict.fromkeys(others, Index(0))),
     )
     server = replace(server, role=role)
+    if options.check_quorum:
+        server = nobody_answered(server)
     elected = BecameLeader(term=server.current_term)
     if not options.no_op:
         return server, (elected, *heartbeats(server))
@@ -432,6 +552,16 @@ def become_leader(options: Options, server: Server) -> tuple[Server, Effects]:
     server, advanced = advance(options, server)
     asked = heartbeats(server) if options.streaming else replicate(options, server)
     return server, (*stored, elected, *advanced, *asked)
+
+
+def check_quorum(server: Server) -> tuple[Server, Effects]:
+    """A leader that a quorum did not answer for an election timeout steps down (D6.2)."""
+    server, aborted = abort_transfer(server)
+    if is_answered(server):
+        return nobody_answered(server), (*aborted, ResetElectionTimer())
+    stepped_down = SteppedDown(reason="no quorum answered for an election timeout")
+    ended = (stepped_down, ResetElectionTimer(), *refuse_all(server.role))
+    return replace(server, role=Follower()), (*aborted, *ended)
 
 
 def on_heartbeat_timeout(server: Server) -> tuple[Server, Effects]:
@@ -449,7 +579,7 @@ def on_retry_timeout(options: Options, server: Server) -> tuple[Server, Effects]
     """Servers retry RPCs that are not answered in a timely manner (§5.1, §5.5)."""
     match server.role:
         case Leader():
-            return server, replicate(options, server)
+            return server, (*replicate(options, server), *hand_over(server))
         case Candidate():
             return server, request_votes(server)
         case Follower():
@@ -464,6 +594,8 @@ def on_client_request(
     """A leader appends the commands to its log and replicates them (§5.3)."""
     assert request.commands, "a client request has at least one command"
     match server.role:
+        case Leader(transferring_to=int()):
+            return server, (ClientRequestRefused(reason="leadership is being transferred"),)
         case Leader():
             accepted = ClientRequestAccepted(
                 term=server.current_term, first_index=Index(last_index(server.log) + 1)
@@ -566,8 +698,9 @@ def on_append_entries_success(
 ) -> tuple[Server, Effects]:
     """If successful: update next_index and match_index for the follower (§5.3).
 
-    An answer that tells nothing new, late or doubled, changes nothing: match_index only grows.
+    An answer that tells nothing new, late or doubled, changes no index: match_index only grows.
     """
+    server = with_answer(server, follower)
     match server.role:
         case Leader(next_index=next_index, match_index=match_index) if (
             follower in match_index and response.match_index > match_index[follower]
@@ -581,7 +714,8 @@ def on_append_entries_success(
             server, advanced = advance(options, replace(server, role=role))
             if last_index(server.log) > end:
                 return server, advanced + replicate(options, server)
-            return server, advanced + replicate_to(options, server, follower)
+            asked = replicate_to(options, server, follower)
+            return server, (*advanced, *asked, *hand_over(server))
         case Follower() | Candidate() | Leader():
             return server, ()
         case _:
@@ -596,6 +730,7 @@ def on_append_entries_mismatch(
     Only an answer about the current next_index counts, and none about entries known to match:
     a late one must not set next_index back.
     """
+    server = with_answer(server, follower)
     match server.role:
         case Leader(next_index=next_index, match_index=match_index) if (
             follower in match_index
@@ -614,7 +749,8 @@ def advance(options: Options, server: Server) -> tuple[Server, Effects]:
     """Commit what can be committed, and go on with a membership change (§5.3, §6)."""
     server, committed = advance_commit_index(server)
     appended: Effects = ()
-    while configuration := next_configuration(server):
+    one_server = options.single_server_changes
+    while configuration := next_configuration(server, one_server=one_server):
         server, stored = append_configuration(options, server, configuration)
         appended += stored
         server, more = advance_commit_index(server)  # it may have stored enough already
@@ -761,7 +897,8 @@ def on_change_membership(
     options: Options, server: Server, request: ChangeMembership
 ) -> tuple[Server, Effects]:
     """A leader lets the new servers catch up first, as non-voting members (§6)."""
-    reason = why_refused(server, request.members)
+    one_server = options.single_server_changes
+    reason = why_refused(server, request.members, one_server=one_server)
     if reason:
         return server, (MembershipChangeRefused(reason=reason),)
     server, begun = advance(options, with_target(server, request.members))
@@ -795,5 +932,43 @@ def step_down_if_removed(server: Server) -> tuple[Server, Effects]:
     """A leader that is not in C_new leads until C_new is committed (§6)."""
     if not is_outside(server):
         return server, ()
+    stepped_down = SteppedDown(reason="the configuration without it is committed")
     refused = refuse_all(server.role)
-    return replace(server, role=Follower()), (SteppedDown(), ResetElectionTimer(), *refused)
+    return replace(server, role=Follower()), (stepped_down, ResetElectionTimer(), *refused)
+
+
+# --- Leadership transfer (D3.10) ----------------------------------------------------------------
+
+
+def on_transfer_leadership(
+    options: Options, server: Server, to: ServerId
+) -> tuple[Server, Effects]:
+    """A leader stops accepting commands and brings ``to`` up to date (D3.10)."""
+    if reason := why_no_transfer(server, to):
+        return server, (TransferRefused(reason=reason),)
+    server = with_transfer(server, to)
+    started = (TransferStarted(to=to), ResetElectionTimer())
+    return server, (*started, *replicate_to(options, server, to), *hand_over(server))
+
+
+def hand_over(server: Server) -> Effects:
+    """TimeoutNow to the server that is to lead, once it has the whole log (D3.10)."""
+    to = transfer_target(server)
+    if to is None or not may_take_over(server):
+        return ()
+    return (Send(to=to, message=TimeoutNow(term=server.current_term)),)
+
+
+def on_timeout_now(options: Options, server: Server) -> tuple[Server, Effects]:
+    """Start an election at once, whoever leads: the leader wants it (D3.10)."""
+    if isinstance(server.role, Leader) or is_outside(server):
+        return server, ()
+    return start_election(options, server, transfer=True)
+
+
+def abort_transfer(server: Server) -> tuple[Server, Effects]:
+    """If the transfer does not complete after an election timeout, go on as leader (D3.10)."""
+    to = transfer_target(server)
+    if to is None:
+        return server, ()
+    return with_transfer(server, None), (TransferAborted(to=to),)

@@ -14,11 +14,14 @@ from spec.messages import (
     AppendEntriesMismatch,
     AppendEntriesSuccess,
     Message,
+    PreVote,
+    PreVoteResponse,
     ReadIndexRequest,
     ReadIndexResponse,
     RequestVote,
     RequestVoteResponse,
     StaleTerm,
+    TimeoutNow,
 )
 from spec.reads import can_confirm
 from spec.state import Candidate, Follower, Index, Leader, Server, ServerId, Term
@@ -27,14 +30,16 @@ from spec.state import Candidate, Follower, Index, Leader, Server, ServerId, Ter
 def is_obsolete(server: Server, source: ServerId, message: Message) -> bool:
     """Will ``message`` never again change ``server`` or make it send anything?"""
     match message:
-        case RequestVote() | AppendEntries():
+        case RequestVote() | PreVote() | AppendEntries():
             return False  # an older request is still answered with the newer term
         case ReadIndexRequest(term=term):  # nobody who follows will lead in this term
             return term == server.current_term and isinstance(server.role, Follower)
-        case ReadIndexResponse(term=term):
+        case ReadIndexResponse(term=term) | TimeoutNow(term=term):
             return term < server.current_term
         case StaleTerm(term=term):
             return term <= server.current_term
+        case PreVoteResponse(term=term, vote_granted=granted):
+            return not granted or term < server.current_term  # it may ask again in this term
         case RequestVoteResponse() | AppendEntriesSuccess() | AppendEntriesMismatch():
             if message.term != server.current_term:
                 return message.term < server.current_term
@@ -54,28 +59,44 @@ def _is_obsolete_answer(
             return not granted or source in votes
         case _, Candidate():
             return False  # it may win this term and hear such an answer as its leader
-        case AppendEntriesSuccess(match_index=match_index, round=of_round), Leader(
-            match_index=known
-        ):
-            tells_of_round = can_confirm(server.role.reads, source, of_round)
-            return source in known and match_index <= known[source] and not tells_of_round
-        case AppendEntriesMismatch(prev_log_index=prev, round=of_round), Leader(
-            next_index=next_index, match_index=known
-        ):
-            tells_of_round = can_confirm(server.role.reads, source, of_round)
-            old_news = source in known and not known[source] < prev < next_index[source]
-            return old_news and not tells_of_round
+        case AppendEntriesSuccess() | AppendEntriesMismatch(), Leader(answered=None) as leader:
+            return _tells_nothing_new(leader, source, answer)
+        case AppendEntriesSuccess() | AppendEntriesMismatch(), Leader():
+            return False  # it answers, and the leader counts who does (D6.2)
         case _:
             return True  # a follower leads and stands no more in this term, a leader has its votes
+
+
+def _tells_nothing_new(
+    leader: Leader, follower: ServerId, answer: AppendEntriesSuccess | AppendEntriesMismatch
+) -> bool:
+    """Do match_index, next_index and reads stay as they are, now and ever after?"""
+    if follower not in leader.match_index or can_confirm(leader.reads, follower, answer.round):
+        return False
+    match_index = leader.match_index[follower]
+    match answer:
+        case AppendEntriesSuccess():
+            return answer.match_index <= match_index
+        case AppendEntriesMismatch(prev_log_index=prev):
+            return not match_index < prev < leader.next_index[follower]
+        case _:
+            assert_never(answer)
 
 
 def representative(server: Server, source: ServerId, message: Message) -> Message:
     """One message for all from ``source`` that ``server`` can no longer tell apart.
 
-    Requests of older terms are all refused alike, now and ever after (§5.1).
+    Requests of older terms are all refused alike, now and ever after (§5.1). Answers that tell a
+    leader nothing new are all nothing but answers (D6.2).
     """
     match message:
-        case RequestVote() | AppendEntries() | ReadIndexRequest() if (
+        case AppendEntriesSuccess() | AppendEntriesMismatch() if (
+            isinstance(server.role, Leader)
+            and message.term == server.current_term
+            and _tells_nothing_new(server.role, source, message)
+        ):
+            return AppendEntriesSuccess(term=message.term, match_index=Index(0))
+        case RequestVote() | PreVote() | AppendEntries() | ReadIndexRequest() if (
             message.term < server.current_term
         ):
             return RequestVote(

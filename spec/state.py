@@ -132,12 +132,21 @@ class IndexOf(Mapping[ServerId, Index]):
 class Follower:
     """Passive: answers requests of leaders and candidates (§5.1)."""
 
+    leader_heard: bool = False
+    """Has it heard the leader of its term since its last election timeout (§6)?"""
+    pre_votes: frozenset[ServerId] = frozenset()
+    """Who would vote for it in the next term, while it hears no leader (D9.6)."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Candidate:
     """Standing for election in ``current_term`` (§5.2)."""
 
     votes_granted: frozenset[ServerId]
+    pre_votes: frozenset[ServerId] = frozenset()
+    """Who would vote for it in the next term (D9.6)."""
+    transfer: bool = False
+    """Did the leader of the term before ask for this election (D3.10)?"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -181,6 +190,10 @@ class Leader:
     learners: frozenset[ServerId] = frozenset()
     """Servers that get the log without being members, for as long as this server leads (§6)."""
     reads: Reads = NO_READS
+    answered: frozenset[ServerId] | None = None
+    """Who has answered since the last election timeout; ``None``: nobody asks (D6.2)."""
+    transferring_to: ServerId | None = None
+    """Who is to lead instead; until then no commands are accepted (D3.10)."""
 
 
 Role = Follower | Candidate | Leader

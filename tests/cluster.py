@@ -16,6 +16,7 @@ from typing import Annotated, Any, Self, get_origin, get_type_hints
 
 from spec.cluster import Committed, Elected, Fact, facts, initial_server
 from spec.disk import durable_up_to, is_about_the_log
+from spec.elections import hears_leader
 from spec.events import (
     ChangeLearners,
     ChangeMembership,
@@ -31,10 +32,18 @@ from spec.events import (
     Restart,
     RetryTimeout,
     Send,
+    TransferLeadership,
 )
 from spec.invariants import PROPERTIES, WITNESSES, Claim
 from spec.log import last_index
-from spec.messages import AppendEntries, Message, RequestVote, RequestVoteResponse
+from spec.messages import (
+    AppendEntries,
+    Message,
+    PreVote,
+    PreVoteResponse,
+    RequestVote,
+    RequestVoteResponse,
+)
 from spec.raft import PAPER, Options, recover, step
 from spec.state import (
     Command,
@@ -141,6 +150,7 @@ class Cluster:
         """``size`` members, and servers ``outside`` that wait to be added (§6)."""
         ids = [ServerId(i) for i in range(1, size + 1)]
         self.options = options
+        self.claims = [claim for claim in PROPERTIES + WITNESSES if claim.in_force(options)]
         self.step = step
         self.servers = {i: initial_server(i, ids) for i in ids}
         for i in map(ServerId, range(size + 1, size + outside + 1)):
@@ -178,7 +188,7 @@ class Cluster:
                 self.network.pop(packet, None)
                 self.network[packet] = self.in_flight[packet] = None
         self.history |= dict.fromkeys(facts(before, after, effects))
-        for claim in PROPERTIES + WITNESSES:
+        for claim in self.claims:
             if SHAPES[claim.name] is Shape.STEP:
                 self.judge(claim, before, event, after, effects)
         if self.options.streaming and after != before:
@@ -195,7 +205,7 @@ class Cluster:
 
     def check(self, shape: Shape) -> None:
         """Hold all claims of this shape against the present and the history."""
-        for claim in PROPERTIES + WITNESSES:
+        for claim in self.claims:
             if SHAPES[claim.name] is shape:
                 for case in cases(KINDS[claim.name], self.servers.values(), self.history):
                     self.judge(claim, *case)
@@ -243,6 +253,10 @@ class Cluster:
         """An administrator asks a server to bring others up to date."""
         return self.happen(server_id, ChangeLearners(learners=frozenset(learners)))
 
+    def transfer(self, server_id: ServerId, to: ServerId) -> Effects:
+        """An administrator asks for another leader."""
+        return self.happen(server_id, TransferLeadership(to=to))
+
     def restart(self, server_id: ServerId) -> Effects:
         """A server crashes and starts again."""
         return self.happen(server_id, Restart())
@@ -267,8 +281,20 @@ class Cluster:
         return happened
 
     def elect(self, candidate: ServerId, *voters: ServerId) -> None:
-        """A server times out, and asks and gets the votes of some others."""
+        """A server times out, and asks and gets the votes of some others.
+
+        With pre-votes they hear no leader: their election timeouts elapse before.
+        """
+        if self.options.pre_vote:
+            for voter in voters:
+                while hears_leader(self.servers[voter]):
+                    self.time_out(voter)
         self.time_out(candidate)
+        if self.options.pre_vote:
+            for voter in voters:
+                self.deliver(PreVote, candidate, voter)
+            for voter in voters:
+                self.deliver(PreVoteResponse, voter, candidate)
         for voter in voters:
             self.deliver(RequestVote, candidate, voter)
         for voter in voters:

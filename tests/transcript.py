@@ -7,6 +7,7 @@ A blank line ends a block; ``#`` begins a comment.
     5 servers, paper            a new cluster and its profile (``paper`` or ``server``)
     3 servers and 2 outside, paper      the same, with servers that wait to be added (§6)
     S1: members S3 S4 S5        an administrator asks for another membership
+    S1: let S2 lead             an administrator asks for another leader (D3.10)
     S1: election timeout        or ``heartbeat``, ``retry``, ``restart``, ``client x y``
     deliver RequestVote S1 -> S2    the latest one that was sent, perhaps once more
     exchange S1 <-> S2 S3       all that is in flight between S1 and the others, and what follows
@@ -35,6 +36,9 @@ from spec.events import (
     Restart,
     RetryTimeout,
     SteppedDown,
+    TransferAborted,
+    TransferRefused,
+    TransferStarted,
 )
 from spec.messages import Message
 from spec.raft import PAPER, SERVER, Options
@@ -82,8 +86,14 @@ def note(before: Server, effect: object) -> str | None:
             return "refuses the client"
         case MembershipChangeRefused(reason=reason):
             return f"refuses the change: {reason}"
-        case SteppedDown():
-            return "steps down"
+        case TransferStarted(to=to):
+            return f"hands over to S{to}"
+        case TransferRefused(reason=reason):
+            return f"refuses to hand over: {reason}"
+        case TransferAborted(to=to):
+            return f"does not wait for S{to} any longer"
+        case SteppedDown(reason=reason):
+            return f"steps down: {reason}"
         case _:
             return None
 
@@ -125,6 +135,8 @@ def obey(cluster: Cluster, command: str) -> None:
             cluster.happen(ids[0], client_request(*commands))
         case [_, "members", *_]:
             cluster.change(*ids)
+        case [_, "let", _, "lead"]:
+            cluster.transfer(*ids)
         case ["deliver", kind, _, "->", _]:
             message_type: type[Message] = getattr(messages, kind)
             cluster.deliver(message_type, *ids)

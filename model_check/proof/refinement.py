@@ -15,8 +15,8 @@ for another server raises ``NotLocal``.
 
 The abstraction: ``current_term``, ``log`` and ``commit_index`` are themselves; an entry's value is
 its payload; ``match_index`` counts while a server leads, ``votes_granted`` while it stands.
-``next_index``, rejections and answers with a newer term have no abstract counterpart: safety does
-not rest on them.
+``next_index``, rejections, answers with a newer term, pre-votes, who was heard and TimeoutNow have
+no abstract counterpart: safety does not rest on them.
 """
 
 from __future__ import annotations
@@ -43,17 +43,21 @@ from spec.events import (
     Restart,
     RetryTimeout,
     Send,
+    TransferLeadership,
 )
 from spec.log import entry_at, last_index, term_at
 from spec.messages import (
     AppendEntries,
     AppendEntriesMismatch,
     AppendEntriesSuccess,
+    PreVote,
+    PreVoteResponse,
     ReadIndexRequest,
     ReadIndexResponse,
     RequestVote,
     RequestVoteResponse,
     StaleTerm,
+    TimeoutNow,
 )
 from spec.quorum import is_quorum
 from spec.state import Candidate, Configuration, Index, Leader, Server, ServerId
@@ -192,13 +196,15 @@ def witness(
     n = before.server_id
     match event:
         case Receive(message=message):
-            if message.term > before.current_term:
+            if before.current_term < message.term <= after.current_term:
                 yield act.update_term, (n, message.term)
             if message.term >= before.current_term:
                 yield from _handled(before, event, after, effects, received)
         case ElectionTimeout():
             if after.current_term != before.current_term:
                 yield act.start_election, (n, after.current_term)
+            elif isinstance(before.role, Leader) and not isinstance(after.role, Leader):
+                yield act.restart, (n, before.commit_index)
         case Restart():
             yield act.restart, (n, after.commit_index)
         case HeartbeatTimeout() | RetryTimeout() | Replicate() | ClientRequest():
@@ -209,6 +215,8 @@ def witness(
             pass
         case DurableUpTo():
             pass  # what is durable here and not known to be is stored nonetheless
+        case TransferLeadership():
+            pass
         case _:
             assert_never(event)
     yield from _led(before, event, after)
@@ -245,7 +253,12 @@ def _handled(
                 match = after.role.match_index[source]
                 if match != before.role.match_index[source]:
                     yield act.receive_acknowledgement, (n, source, match)
-        case AppendEntriesMismatch() | StaleTerm() | ReadIndexRequest() | ReadIndexResponse():
+        case PreVoteResponse(term=term) | TimeoutNow(term=term):
+            if after.current_term > max(term, before.current_term):
+                yield act.start_election, (n, after.current_term)
+        case ReadIndexRequest() | ReadIndexResponse():
+            pass
+        case PreVote() | AppendEntriesMismatch() | StaleTerm():
             pass
         case _:
             assert_never(message)
@@ -345,6 +358,8 @@ def covered(state: State, n: ServerId, effects: Effects) -> None:
             case AppendEntriesSuccess(term=term, match_index=match_index):
                 was_sent = match_index <= state.acknowledged(n, term)
             case AppendEntriesMismatch() | StaleTerm() | ReadIndexRequest() | ReadIndexResponse():
+                was_sent = True
+            case PreVote() | PreVoteResponse() | TimeoutNow():
                 was_sent = True
             case _:
                 assert_never(effect.message)

@@ -22,9 +22,13 @@ from tests.cluster import S1, S2, S3, S4, S5, Cluster, leader_role
 R1, R2, R3 = (RequestId(client_id=ClientId(9), serial_number=n) for n in (1, 2, 3))
 
 
+PLAIN_ELECTIONS = replace(SERVER, pre_vote=False, check_quorum=False)
+"""What the server runs with, but for what would hinder elections."""
+
+
 def leading(size: int = 3) -> Cluster:
     """S1 leads term 1 and has committed its blank entry with the others' help."""
-    cluster = Cluster(size=size, options=SERVER)
+    cluster = Cluster(size=size, options=PLAIN_ELECTIONS)
     others = [ServerId(i) for i in range(2, size + 1)]
     cluster.elect(S1, *others[: size // 2])
     cluster.exchange(S1, *others)
@@ -114,7 +118,7 @@ def test_answer_of_an_earlier_round_does_not_confirm_a_later_one() -> None:
 
 def test_a_rejection_confirms_too() -> None:
     """Its follower is in the leader's term, whatever is in its log. Source: D6.4"""
-    cluster = Cluster(options=replace(SERVER, streaming=False))
+    cluster = Cluster(options=replace(PLAIN_ELECTIONS, streaming=False))
     cluster.elect(S1, S2)
     cluster.exchange(S1, S2)
     cluster.time_out(S3)

@@ -71,7 +71,7 @@ def test_acceptance_is_not_commitment() -> None:
 
 def test_new_leader_begins_its_term_with_a_blank_entry() -> None:
     """It is durable before it goes out, with the first heartbeat. Source: §8"""
-    cluster = Cluster(options=replace(SERVER, streaming=False))
+    cluster = Cluster(options=replace(PAPER, no_op=True))
     cluster.time_out(S1)
     cluster.deliver(RequestVote, S1, S2)
     blank = (Entry(term=Term(1), payload=NoOp()),)
