@@ -55,7 +55,7 @@ class Command:
             return 1, -1, 2
         if self.name in ("del", "unlink", "exists", "touch", "mget", "revisions"):
             return 1, -1, 1
-        return (0, 0, 0) if self.name in ("dbsize", "scan") else (1, 1, 1)
+        return (0, 0, 0) if self.name in ("dbsize", "scan", "revision") else (1, 1, 1)
 
 
 def number(word: bytes) -> int:
@@ -238,6 +238,7 @@ COMMANDS: Mapping[str, Command] = {
         Command("persist", 2, 2, _WRITE, _same("persist"), "Do not expire a key"),
         Command("type", 2, 2, _READ, _same("type"), "The type of a key: string or none"),
         Command("scan", 2, None, _READ, _scan, "Some of the keys: MATCH COUNT TYPE"),
+        Command("revision", 1, 1, _READ, _same("revision"), "When anything changed last"),
         Command("revisions", 2, None, _READ, _same("revisions"), "When keys changed last"),
         Command("dbsize", 1, 1, _READ, _same("dbsize"), "How many keys there are"),
     )

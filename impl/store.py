@@ -125,6 +125,7 @@ class KeyValueStore:
             "scan": self._scan,
             "echo": lambda value: value,
             "fail": Failure,
+            "revision": lambda: self.revision,
             "revisions": self._revisions,
             "changes": self._changes,
             "exec": self._exec_reads,
