@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
 
-.PHONY: check prove test lint check-all bench clean
+.PHONY: check prove test lint check-all bench bench-server clean
 
 check: $(VENV)/ready ## explore 3 servers and 3 terms to the end
 	$(RUN) -m model_check --servers 3 --terms 3
@@ -37,6 +37,10 @@ bench: $(VENV)/ready ## measure, print the tables of BENCHMARKS.md
 	-$(RUN) -m pip install --quiet --no-build-isolation --editable '.[bench]'
 	$(RUN) -m model_check.bench --write
 	$(RUN) -m benchmarks.peers --write
+
+bench-server: $(VENV)/ready ## the server beside etcd and PySyncObj
+	-$(RUN) -m pip install --quiet --no-build-isolation --editable '.[bench]'
+	$(RUN) -m benchmarks.server --write
 
 $(VENV)/ready: requirements.lock pyproject.toml
 	$(PYTHON) -m venv $(VENV)
