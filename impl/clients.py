@@ -10,12 +10,13 @@ from dataclasses import dataclass
 from typing import TypeVar, assert_never, cast
 
 from impl.config import Address
-from impl.machine import Failure
+from impl.machine import Failure, Result
 from impl.node import Node
 from impl.requests import Done, NotDone, Outcome, Unknown
-from impl.resp import Action, Admin, Local, Read, Session, Write
+from impl.resp import Action, Admin, Local, Read, Session, Wait, Write
 from impl.resp_codec import ProtocolError
 from impl.transport import quicken
+from impl.watch import Watchers
 
 K = TypeVar("K")
 
@@ -56,8 +57,55 @@ class Run:
                 assert_never(outcome)
         self.client.answered(self)
 
+    def end(self, replies: bytes) -> None:
+        """The replies are known."""
+        self.replies = replies
+        self.client.answered(self)
+
     def _fail(self, failure: Failure) -> None:
         self.replies = b"".join([action.render(failure) for action in self.actions])
+
+
+class Parked:
+    """A client that waits for a change, until one comes or its time is over."""
+
+    def __init__(self, listener: ClientListener, run: Run, wait: Wait) -> None:
+        self._listener = listener
+        self._run = run
+        self._wait = wait
+        self._loop = asyncio.get_running_loop()
+        self._timer: asyncio.TimerHandle | None = None
+        if wait.timeout_ms:
+            self._timer = self._loop.call_later(wait.timeout_ms / 1000, self._give_up)
+        self._forget = self._listen()
+
+    def _listen(self) -> Callable[[], None]:
+        return self._listener.watchers.add(self._wait.prefixes, self._wake)
+
+    def _wake(self) -> None:
+        self._loop.call_soon(self._ask)  # in a turn of its own: a batch is being applied
+
+    def _ask(self) -> None:
+        if self._run.replies is not None:
+            return
+        reply = self._wait.take(self._listener.query(self._wait.query))
+        if reply is None:
+            self._forget = self._listen()
+        else:
+            self._end(reply)
+
+    def _give_up(self) -> None:
+        self._end(self._wait.nothing())
+
+    def _end(self, reply: bytes) -> None:
+        self.cancel()
+        self._run.end(reply)
+
+    def cancel(self) -> None:
+        """The client is gone, or answered."""
+        self._forget()
+        if self._timer is not None:
+            self._timer.cancel()
 
 
 class Client(asyncio.Protocol):
@@ -78,6 +126,7 @@ class Client(asyncio.Protocol):
         self._is_paused = False
         self._is_slow = False
         self._is_closing = False
+        self._parked: Parked | None = None
         self._transport: asyncio.Transport
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -92,6 +141,8 @@ class Client(asyncio.Protocol):
         """It went; what it asked for goes on, unheard."""
         self._is_closing = True
         self._backlog.clear()
+        if self._parked is not None:
+            self._parked.cancel()
         self._listener.clients.discard(self)
 
     def data_received(self, data: bytes) -> None:
@@ -149,6 +200,11 @@ class Client(asyncio.Protocol):
                         break
                     backlog.popleft()
                     self._administer(action.words)
+                case Wait():
+                    if self._open_runs:
+                        break
+                    backlog.popleft()
+                    self._wait(action)
                 case Write() | Read():
                     if self._open_runs and not isinstance(action, self._open_kind):
                         break
@@ -178,7 +234,7 @@ class Client(asyncio.Protocol):
         room = self._listener.limits.commands_at_once
         while backlog and len(taken) < room:
             action: object = backlog[0]
-            if not isinstance(action, kind):
+            if not isinstance(action, kind) or isinstance(action, Wait):
                 break
             taken.append(action)
             backlog.popleft()
@@ -190,6 +246,20 @@ class Client(asyncio.Protocol):
         self._open_runs += 1
         self._open_kind = kind
         return run
+
+    def _wait(self, wait: Wait) -> None:
+        """Answer when there is a change, or when the client's time is over."""
+        run = self._begin(Wait, (wait,))
+
+        def answer(outcome: Outcome) -> None:
+            if not isinstance(outcome, Done):
+                run.answer(outcome)
+            elif (reply := wait.take(outcome.results[0])) is not None:
+                run.end(reply)
+            elif not self._is_closing:
+                self._parked = Parked(self._listener, run, wait)
+
+        self._listener.node.read([wait.query], answer)
 
     def _administer(self, words: Sequence[bytes]) -> None:
         run = self._begin(Admin, ())
@@ -245,9 +315,13 @@ class ClientListener:
         is_full: Callable[[], bool],
         about: Callable[[], Mapping[str, object]],
         admin: Callable[[Sequence[bytes]], Awaitable[bytes]],
+        watchers: Watchers,
+        query: Callable[[object], Result],
         password: str | None = None,
     ) -> None:
         self.node = node
+        self.watchers = watchers
+        self.query = query
         self.limits = limits
         self.queued_bytes = queued_bytes
         self.is_full = is_full

@@ -27,6 +27,7 @@ from impl.status import PeerStatus, Status, version
 from impl.storage import Storage, open_storage
 from impl.store import KeyValueStore
 from impl.transport import Identity, PeerLimits, Peers, Security
+from impl.watch import Watchers
 from spec.entries import Entries
 from spec.events import Persist
 from spec.log import last_index
@@ -122,7 +123,8 @@ class Server:
             limits=PeerLimits(),
             security=self._peer_security(),
         )
-        self.machine = WithAddresses(KeyValueStore())
+        store = KeyValueStore()
+        self.machine = WithAddresses(store)
         self.node = self._make_node()
         self.peers.deliver = self.node.receive
         self.peers.on_connected = self.node.connected
@@ -142,6 +144,8 @@ class Server:
             is_full=lambda: self.disk.is_full,
             about=self.about,
             admin=self.administration.answer,
+            watchers=Watchers(store),
+            query=lambda query: store.query(int(1000 * time.time()), query),
             password=_password(settings),
         )
         self.metrics.observe(self)

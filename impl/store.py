@@ -146,6 +146,8 @@ class KeyValueStore:
             "session_call": self._session_call,
         }
         self._all = self._reads | self._writes
+        self.on_change: Callable[[], None] = lambda: None
+        """Is called when a batch has changed something, or all was restored."""
         self._clear()
 
     def _clear(self) -> None:
@@ -167,6 +169,7 @@ class KeyValueStore:
 
     def apply(self, time_ms: int, commands: Sequence[bytes]) -> list[Result]:
         """See ``StateMachine``."""
+        before = self.revision
         if time_ms > self._time_ms:
             self._time_ms = time_ms
         self._clock_ms = self._time_ms
@@ -182,6 +185,8 @@ class KeyValueStore:
             except (msgspec.DecodeError, LookupError, TypeError, ValueError):
                 result = UNKNOWN  # made by another version; the same on every node of this one
             results.append(result)
+        if self.revision != before:
+            self.on_change()
         return results
 
     def query(self, time_ms: int, query: object) -> Result:
@@ -230,6 +235,7 @@ class KeyValueStore:
                 self._records.fill(number, shard)
                 due += [(r.expires_at, key) for key, r in shard.items() if r.expires_at]
         self._due.update(due)
+        self.on_change()
 
     # --- Changes --------------------------------------------------------------------------------
 

@@ -119,14 +119,13 @@ class Watchers:
         self._store = store
         self._seen = store.revision
         self._waiting: dict[bytes, set[Callable[[], None]]] = {}
+        store.on_change = self.notify
 
     def add(self, prefixes: list[bytes], wake: Callable[[], None]) -> Callable[[], None]:
         """Call ``wake`` at the next change of a key that begins with one of ``prefixes``, once.
 
-        Returns what takes that back. Whoever was answered "nothing" in this turn of the loop misses
-        nothing.
+        Returns what takes that back. ``wake`` is called while a batch is applied.
         """
-        self.notify()
 
         def cancel() -> None:
             for prefix in prefixes:
@@ -144,7 +143,7 @@ class Watchers:
         return cancel
 
     def notify(self) -> None:
-        """Wake those for whom something has changed since the last call; after each apply."""
+        """Wake those for whom something has changed since the last call."""
         seen, self._seen = self._seen, self._store.revision
         if not self._waiting or seen == self._seen:
             return

@@ -173,7 +173,6 @@ def test_those_are_woken_for_whom_something_changed(
                 for number, prefixes in enumerate(waiting)
                 if number not in cancelled and event.key.startswith(tuple(prefixes))
             }
-        watchers.notify()
         assert sorted(woken) == sorted(expected), "each of them once"
 
 
@@ -183,5 +182,4 @@ def test_everybody_is_woken_when_changes_were_missed(monkeypatch: pytest.MonkeyP
     watchers, woken = Watchers(machine), []
     watchers.add([b"a"], lambda: woken.append(1))
     machine.apply(1, [b"\x93\xa3set\xc4\x01b\xc4\x01v"] * 3)
-    watchers.notify()
     assert woken == [1]
