@@ -182,11 +182,7 @@ class Cluster:
         if isinstance(event, Receive):
             arrived = Packet(source=event.source, to=server_id, message=event.message)
             self.in_flight.pop(arrived, None)
-        for effect in effects:
-            if isinstance(effect, Send):
-                packet = Packet(source=server_id, to=effect.to, message=effect.message)
-                self.network.pop(packet, None)
-                self.network[packet] = self.in_flight[packet] = None
+        self.post(server_id, effects)
         self.history |= dict.fromkeys(facts(before, after, effects))
         for claim in self.claims:
             if SHAPES[claim.name] is Shape.STEP:
@@ -194,6 +190,14 @@ class Cluster:
         if self.options.streaming and after != before:
             self.stream(server_id)
         return effects
+
+    def post(self, server_id: ServerId, effects: Iterable[Effect]) -> None:
+        """Give the messages among the effects to the network."""
+        for effect in effects:
+            if isinstance(effect, Send):
+                packet = Packet(source=server_id, to=effect.to, message=effect.message)
+                self.network.pop(packet, None)
+                self.network[packet] = self.in_flight[packet] = None
 
     def stream(self, server_id: ServerId) -> None:
         """A driver with room for all that a leader has to send."""
