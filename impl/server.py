@@ -21,6 +21,8 @@ from impl.clients import ClientLimits, ClientListener
 from impl.clock import LoopClock, Timing
 from impl.config import Address, ConfigError, Settings
 from impl.disk import DiskFull, StorageError
+from impl.journal import Stored
+from impl.machine import StateMachine
 from impl.node import Limits, Node
 from impl.observe import Metrics, application, serve_http
 from impl.status import PeerStatus, Status, version
@@ -103,6 +105,50 @@ class DiskThread:
                 return
 
 
+def peer_security(settings: Settings, contexts: tls.Contexts | None) -> Security:
+    """How members prove to each other who they are."""
+    if contexts is None:
+        return Security()
+    return Security(
+        listening=contexts.server,
+        connecting=contexts.client,
+        names=lambda certificate, member: tls.names_member(certificate, settings.cluster, member),
+    )
+
+
+def make_node(
+    settings: Settings,
+    stored: Stored,
+    machine: StateMachine,
+    disk: DiskThread,
+    network: Peers,
+    limits: Limits,
+) -> Node:
+    """The node as it stands in the directory and in the settings."""
+    loop = asyncio.get_running_loop()
+    return Node(
+        server=recover(
+            server_id=settings.member,
+            configuration=stored.configuration,
+            current_term=stored.current_term,
+            voted_for=stored.voted_for,
+            log=Log(snapshot=stored.snapshot, entries=Entries(stored.entries)),
+        ),
+        options=SERVER,
+        machine=machine,
+        disk=disk,
+        network=network,
+        clock=LoopClock(loop),
+        random=Random(),
+        timing=Timing(
+            election_timeout_s=(settings.election_timeout_min, settings.election_timeout_max),
+            heartbeat_s=settings.heartbeat,
+            request_s=settings.request_timeout,
+        ),
+        limits=limits,
+    )
+
+
 class Server:
     """One running node and all that belongs to it."""
 
@@ -121,11 +167,13 @@ class Server:
             listen=settings.peer_address,
             addresses=self._first_addresses(),
             limits=PeerLimits(),
-            security=self._peer_security(),
+            security=peer_security(settings, self._tls[0]),
         )
         store = KeyValueStore()
         self.machine = WithAddresses(store)
-        self.node = self._make_node()
+        self.node = make_node(
+            settings, storage.load(), self.machine, self.disk, self.peers, self._limits
+        )
         self.peers.deliver = self.node.receive
         self.peers.on_connected = self.node.connected
         self.peers.on_disconnected = self.node.disconnected
@@ -156,42 +204,6 @@ class Server:
         addresses = {**dict(self._settings.members), **known}
         addresses.pop(self._settings.member, None)
         return addresses
-
-    def _peer_security(self) -> Security:
-        contexts, _ = self._tls
-        if contexts is None:
-            return Security()
-        cluster = self._settings.cluster
-        return Security(
-            listening=contexts.server,
-            connecting=contexts.client,
-            names=lambda certificate, member: tls.names_member(certificate, cluster, member),
-        )
-
-    def _make_node(self) -> Node:
-        settings = self._settings
-        stored = self._storage.load()
-        return Node(
-            server=recover(
-                server_id=settings.member,
-                configuration=stored.configuration,
-                current_term=stored.current_term,
-                voted_for=stored.voted_for,
-                log=Log(snapshot=stored.snapshot, entries=Entries(stored.entries)),
-            ),
-            options=SERVER,
-            machine=self.machine,
-            disk=self.disk,
-            network=self.peers,
-            clock=LoopClock(self._loop),
-            random=Random(),
-            timing=Timing(
-                election_timeout_s=(settings.election_timeout_min, settings.election_timeout_max),
-                heartbeat_s=settings.heartbeat,
-                request_s=settings.request_timeout,
-            ),
-            limits=self._limits,
-        )
 
     async def run(self, stop: asyncio.Event) -> str | None:
         """Serve until ``stop`` is set, or something breaks: then the reason."""
