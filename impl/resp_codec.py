@@ -51,12 +51,29 @@ class Parser:
         if self._exact.is_busy or not _is_plain_start(data) or _has_large_header(data):
             self._exact.feed(data, commands)
             return
-        if self._parse(data, commands):
-            return
-        last = data.rfind(b"\r\n*") + 2  # the last command is incomplete; are those before it?
-        if last >= 2 and self._parse(data[:last], commands):
-            data = data[last:]
-        self._exact.feed(data, commands)
+        last = data.rfind(b"\r\n*") + 2
+        if last < 2:  # one command at most
+            if not self._parse_one(data, commands):
+                self._exact.feed(data, commands)
+        elif not self._parse(data, commands):
+            if self._parse(data[:last], commands):  # the last one was incomplete
+                data = data[last:]
+            self._exact.feed(data, commands)
+
+    def _parse_one(self, data: bytes, commands: list[list[bytes]]) -> bool:
+        """Parse ``data``, in which no second command begins, if it is a whole command."""
+        reader = self._reader
+        try:
+            reader.feed(data)
+            words = reader.gets()
+            if words is not False and not reader.has_data():
+                b"".join(words)  # raises unless it is a list of words
+                commands.append(words)
+                return True
+        except (hiredis.HiredisError, TypeError):
+            pass
+        self._reader = hiredis.Reader()
+        return False
 
     def _parse(self, data: bytes, commands: list[list[bytes]]) -> bool:
         """Parse ``data`` into commands, all of it or nothing.
@@ -231,6 +248,7 @@ def _is_hex(digits: bytes) -> bool:
 # --- Replies ------------------------------------------------------------------------------------
 
 OK = b"+OK\r\n"
+_HEADS = [b"$%d\r\n" % size for size in range(1 << 12)]
 
 
 def error(code: str, text: str) -> bytes:
@@ -241,9 +259,11 @@ def error(code: str, text: str) -> bytes:
 
 def encode(value: object, protocol: int = 2) -> bytes:
     """A reply in RESP2 or RESP3: a result of the state machine, or a mapping."""
+    if type(value) is bytes:
+        size = len(value)
+        head = _HEADS[size] if size < len(_HEADS) else b"$%d\r\n" % size
+        return head + value + b"\r\n"
     match value:
-        case bytes():
-            return b"$%d\r\n%b\r\n" % (len(value), value)
         case str():
             return OK if value == "OK" else b"+%b\r\n" % value.encode()
         case None:

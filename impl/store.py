@@ -164,6 +164,8 @@ class KeyValueStore:
         """Of the last change."""
         self._command_revision = 1
         """Of the next change: all that one command changes has one revision."""
+        self._number = 0
+        """Of the next event of that revision."""
 
     # --- The state machine ----------------------------------------------------------------------
 
@@ -179,6 +181,7 @@ class KeyValueStore:
         operations = self._all
         for command in commands:
             self._command_revision = self.revision + 1
+            self._number = 0
             try:
                 name, *arguments = _decode(command)
                 result = operations[name](*arguments)
@@ -252,8 +255,8 @@ class KeyValueStore:
             self._due.discard((old.expires_at, key))
         if expires_at:
             self._due.add((expires_at, key))
-        self.revision = self._command_revision
-        self._records.put(key, Record(value, self.revision, expires_at))
+        revision = self.revision = self._command_revision
+        self._records.put(key, Record(value, revision, expires_at))
         self._note(key, value, len(key) + len(value))
 
     def _remove(self, key: bytes, record: Record) -> None:
@@ -265,7 +268,7 @@ class KeyValueStore:
 
     def _remove_expired(self) -> None:
         """One revision for all keys whose time has come, oldest first; some of them, if many."""
-        self._command_revision = self.revision + 1
+        self._command_revision, self._number = self.revision + 1, 0
         due = self._due.irange(maximum=(self._time_ms + 1, b""), inclusive=(True, False))
         for _, key in list(islice(due, EXPIRED_PER_BATCH)):
             record = self._records.get(key)
@@ -274,9 +277,9 @@ class KeyValueStore:
 
     def _note(self, key: bytes, value: bytes | None, size: int) -> None:
         """Keep an event, and no more of them than there is room for."""
-        events, revision = self._events, self.revision
-        number = events[-1].number + 1 if events and events[-1].revision == revision else 0
-        events.append(Event(revision, number, key, value))
+        events = self._events
+        events.append(Event(self.revision, self._number, key, value))
+        self._number += 1
         self._event_bytes += size
         while len(events) > MAX_EVENTS or self._event_bytes > MAX_EVENT_BYTES:
             dropped = events.popleft()
