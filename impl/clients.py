@@ -15,6 +15,7 @@ from impl.node import Node
 from impl.requests import Done, NotDone, Outcome, Unknown
 from impl.resp import Action, Admin, Local, Read, Session, Wait, Write
 from impl.resp_codec import ProtocolError
+from impl.store import MAX_VALUE_BYTES
 from impl.transport import quicken
 from impl.watch import Watchers
 
@@ -30,6 +31,8 @@ class ClientLimits:
     """Of one connection, without an answer yet; beyond this, it is not read from."""
     commands_at_once: int = 1024
     """Of one connection, in one request to the node."""
+    value: int = MAX_VALUE_BYTES
+    """Bytes of a key or value."""
 
 
 class Run:
@@ -117,7 +120,9 @@ class Client(asyncio.Protocol):
 
     def __init__(self, listener: ClientListener) -> None:
         self._listener = listener
-        self._session = Session(listener.about, password=listener.password)
+        self._session = Session(
+            listener.about, password=listener.password, max_value=listener.limits.value
+        )
         self._backlog: deque[Action] = deque()
         self._runs: deque[Run | bytes] = deque()
         self._open_runs = 0

@@ -33,7 +33,7 @@ from impl.operations import (
     wrong_number,
 )
 from impl.resp_codec import OK, Parser, ProtocolError, encode, error
-from impl.store import integer
+from impl.store import MAX_VALUE_BYTES, integer
 from impl.watch import Asked, found, parse, prefix_of
 
 __all__ = ["Action", "Admin", "Local", "Read", "Session", "Wait", "Write", "error"]
@@ -215,10 +215,12 @@ class Session:
         *,
         password: str | None = None,
         address: str = "",
+        max_value: int = MAX_VALUE_BYTES,
     ) -> None:
         self._about = about
         self._password = password
         self._address = address
+        self._max_value = max_value
         self._parser = Parser()
         self._is_closed = False
         self._id = next(_ids)
@@ -263,6 +265,8 @@ class Session:
                 return self._introduction(words)
             if command is None:
                 return self._other(words)
+            if command.writes and max(map(len, words)) > self._max_value:
+                raise Refused(self._too_long(words))
             if self._queue is not None:
                 return self._queued(_operation_in_queue(command, words), sum(map(len, words)))
             operation = _operation(command, words)
@@ -273,6 +277,10 @@ class Session:
     def _refused(self, failure: Failure) -> Local:
         self._is_aborted = self._queue is not None
         return Local(error(failure.code, failure.text))
+
+    def _too_long(self, words: list[bytes]) -> Failure:
+        longest = max(map(len, words))
+        return Failure("ERR", f"{longest} bytes are too long: at most {self._max_value}, max-value")
 
     def _reply(self, value: object) -> Local:
         return Local(encode(value, self.protocol))
@@ -381,6 +389,8 @@ class Session:
         operation = _operation(command, inner)
         if not command.writes:
             return Read(self, operation)
+        if max(map(len, words)) > self._max_value:
+            raise Refused(self._too_long(words))
         return Write(self, _pack(("session_call", client_id, serial, oldest, operation)))
 
     # --- The connection -------------------------------------------------------------------------

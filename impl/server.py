@@ -187,7 +187,7 @@ class Server:
         )
         self.listener = ClientListener(
             node=self.node,
-            limits=ClientLimits(connections=settings.max_clients),
+            limits=ClientLimits(connections=settings.max_clients, value=settings.max_value),
             queued_bytes=self._limits.queued_bytes,
             is_full=lambda: self.disk.is_full,
             about=self.about,
@@ -278,7 +278,7 @@ class Server:
             applied_index=node.applied_index,
             last_index=last_index(server.log),
             snapshot_index=Index(0),
-            log_bytes=sum(f.stat().st_size for f in self._settings.data_dir.iterdir()),
+            log_bytes=sum(f.stat().st_size for f in self._settings.data_dir.rglob("*.db*")),
             clients=len(self.listener.clients),
             queued=node.queued,
             quorum_contact_s=self._quorum_contact_s(),

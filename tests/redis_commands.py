@@ -121,9 +121,9 @@ class Server:
 class Connection:
     """One client."""
 
-    def __init__(self, server: Server, **options: str) -> None:
+    def __init__(self, server: Server, *, password: str | None = None) -> None:
         self._server = server
-        self.session = Session(lambda: {"node": 1, "Raft": {"term": 3}}, **options)
+        self.session = Session(lambda: {"node": 1, "Raft": {"term": 3}}, password=password)
 
     def send(self, data: bytes) -> bytes:
         """The replies to some bytes, as bytes."""

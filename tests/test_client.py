@@ -35,7 +35,7 @@ class Node(asyncio.Protocol):
 
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
-        self._connection = Connection(cluster.server, **cluster.options)
+        self._connection = Connection(cluster.server, password=cluster.password)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """A client came."""
@@ -84,11 +84,11 @@ class Node(asyncio.Protocol):
 class Cluster:
     """A cluster to its clients: several addresses, one state machine, faults in turn."""
 
-    def __init__(self, faults: list[str], **options: str) -> None:
+    def __init__(self, faults: list[str], password: str | None) -> None:
         self.server = Server()
         self.watchers = Watchers(self.server.store)
         self.faults = faults
-        self.options = options
+        self.password = password
         self.open: set[asyncio.Transport] = set()
         self.addresses: list[str] = []
         self.leader = b"$-1\r\n"
@@ -111,9 +111,11 @@ class Cluster:
 
 
 @asynccontextmanager
-async def cluster(*faults: str, nodes: int = 2, **options: str) -> AsyncIterator[Cluster]:
+async def cluster(
+    *faults: str, nodes: int = 2, password: str | None = None
+) -> AsyncIterator[Cluster]:
     loop = asyncio.get_running_loop()
-    made = Cluster(list(faults)[::-1], **options)
+    made = Cluster(list(faults)[::-1], password)
     listeners = [await loop.create_server(lambda: Node(made), "127.0.0.1", 0) for _ in range(nodes)]
     made.addresses = [f"127.0.0.1:{listener.sockets[0].getsockname()[1]}" for listener in listeners]
     try:

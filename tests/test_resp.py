@@ -240,6 +240,22 @@ def test_a_transaction_is_bounded(client: Connection, monkeypatch: pytest.Monkey
     assert str(client.call("EXEC")).startswith("EXECABORT")
 
 
+def test_values_are_bounded(server: Server) -> None:
+    client = Connection(server)
+    client.session = Session(dict, max_value=100)
+    assert client.call("SET", "k", "v" * 100) == b"OK"
+    client.call("SESSION", "OPEN")
+    for words in (
+        ("SET", "k", "v" * 101),
+        ("SESSION", "CALL", "1", "1", "1", "SET", "k", "v" * 101),
+    ):
+        reply = client.call(*words)
+        assert str(reply) == "ERR 101 bytes are too long: at most 100, max-value"
+    client.call("MULTI")
+    client.call("APPEND", "k", "v" * 101)
+    assert str(client.call("EXEC")).startswith("EXECABORT")
+
+
 # --- Sessions (§8) ------------------------------------------------------------------------------
 
 
