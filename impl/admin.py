@@ -34,6 +34,8 @@ log = logging.getLogger(__name__)
 POLL_S = 0.01
 MAX_DUMPED = 10_000
 """Entries of the log in one answer."""
+TRANSFER_S = 2.0
+"""How long another member may take to lead."""
 CONNECT_S = 5.0
 """How long a new member may take to be reached."""
 TEND_S = 0.2
@@ -63,6 +65,9 @@ class AdministeredNode(Protocol):
         self, members: frozenset[ServerId], answer: Callable[[str], None]
     ) -> None:
         """Ask for other members; the answer is the reason of a refusal, or nothing."""
+
+    def transfer_leadership(self, to: ServerId, answer: Callable[[str], None]) -> None:
+        """Let another lead; the answer is the reason of a refusal, or nothing when it begins."""
 
     def why_no_leader(self) -> str:
         """What keeps the cluster from answering."""
@@ -374,8 +379,43 @@ class Administration:
         return [_entry_row(entries, Index(i)) for i in range(start, end + 1)]
 
     async def _transfer(self, member: ServerId) -> dict[str, Any]:
+        if self._node.leader_id == member:
+            return {"leader": member}
         self._must_lead()
-        raise Refusal("ERR", f"leadership cannot be handed over to n{member} yet")
+        trouble = self._network.troubles().get(member)
+        if trouble:
+            raise Refusal("REFUSED", f"n{member} cannot be reached ({trouble})")
+        refusals: list[str] = []
+        self._node.transfer_leadership(member, refusals.append)
+        if refusals and refusals[0]:
+            raise Refusal("REFUSED", f"{refusals[0]}; nothing was changed")
+        if not await self._leads_soon(member):
+            raise Refusal("REFUSED", f"n{member} did not take over in time; look at status")
+        return {"leader": member}
+
+    async def _leads_soon(self, member: ServerId) -> bool:
+        deadline = asyncio.get_running_loop().time() + TRANSFER_S
+        while self._node.leader_id != member:
+            if asyncio.get_running_loop().time() > deadline:
+                return False
+            await asyncio.sleep(POLL_S)
+        return True
+
+    async def hand_over(self) -> None:
+        """Before this node stops: if it leads, let the member lead that has most of the log."""
+        role = self._node.server.role
+        if not isinstance(role, Leader):
+            return
+        troubles = self._network.troubles()
+        there = members(self._node.server.configuration)
+        able = [m for m in there if m in role.match_index and m not in troubles]
+        if not able:
+            return
+        heir = max(able, key=lambda m: role.match_index[m])
+        try:
+            await self._transfer(heir)
+        except Refusal as error:
+            log.warning("leadership is not handed over: %s", error)
 
 
 def _entry_row(entries: Log, index: Index) -> dict[str, Any]:

@@ -77,6 +77,7 @@ from spec.events import (
     Send,
     SteppedDown,
     TransferAborted,
+    TransferLeadership,
     TransferRefused,
     TransferStarted,
 )
@@ -298,6 +299,11 @@ class Node:
         """Ask for other members; ``answer`` gets the reason of a refusal, or nothing."""
         self._answer_change = answer
         self.handle(ChangeMembership(members=members))
+
+    def transfer_leadership(self, to: ServerId, answer: Callable[[str], None]) -> None:
+        """Let ``to`` lead; ``answer`` gets the reason of a refusal, or nothing when it begins."""
+        self._answer_change = answer
+        self.handle(TransferLeadership(to=to))
 
     def handle(self, event: Event) -> None:
         """One step, and what it asks for."""

@@ -220,6 +220,8 @@ class Server:
         tending = self._loop.create_task(self.administration.tend())
         ends: list[asyncio.Future[Any]] = [stopping, tending, self._failure]
         await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+        if not self._failure.done():
+            await self.administration.hand_over()
         stopping.cancel()
         tending.cancel()
         failure = self._failure.result() if self._failure.done() else None

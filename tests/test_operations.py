@@ -7,12 +7,13 @@ import signal
 import ssl
 import threading
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 import redis
 
-from tests.processes import Nodes, eventually
+from tests.processes import Node, Nodes, eventually
 
 SLOW = {"election_timeout_min": "300ms", "election_timeout_max": "600ms", "heartbeat": "60ms"}
 """Two cores and many processes: elections that nobody needs would only take time."""
@@ -201,3 +202,36 @@ def _a_client_cannot_speak_to_a_peer_port(cluster: Nodes, certificates: Path) ->
         connection.sendall(HANDSHAKE.frame(hello))
         assert connection.recv(1) == b""
     eventually(lambda: "certificate does not name n2" in cluster[1].log, "the refusal is logged")
+
+
+def test_leadership_is_handed_over_on_demand_and_at_the_end(nodes: Nodes) -> None:
+    leader, heir = nodes.leader(), nodes.follower()
+    done = nodes.run("transfer", str(heir.member))
+    assert (done.returncode, done.stdout) == (0, f"member {heir.member} leads\n"), done.stderr
+    assert nodes.leader() is heir
+    term = heir.status()["term"]
+    heir.signal(signal.SIGTERM)
+    assert heir.wait() == 0
+    assert "handed over" not in heir.log  # no complaint
+    eventually(lambda: nodes.leader() is not heir, "another one leads")
+    assert leader.status()["term"] == term + 1
+
+
+def _is_ready(node: Node) -> bool:
+    return node.get("/readyz")[0] == 200
+
+
+def test_a_rolling_restart_under_load_loses_nothing(nodes: Nodes) -> None:
+    load = Load(nodes.follower().clients)
+    try:
+        for node in nodes.values():
+            node.signal(signal.SIGTERM)
+            assert node.wait() == 0
+            node.start(nodes.first)
+            eventually(partial(_is_ready, node), "it is back")
+    finally:
+        load.end()
+    port = nodes.leader().clients
+    value = int(redis.Redis(port=port, decode_responses=True).get("load") or 0)
+    assert load.acknowledged > 0
+    assert load.acknowledged <= value <= load.acknowledged + load.unknown
