@@ -935,13 +935,7 @@ if term_at(server.log, Index(server.commit_index + 1)) != server.current_term:""
             ),
         ),
         verdict=Killed(
-            by="leader_completeness",
-            servers=4,
-            terms=3,
-            log_length=1,
-            config_changes=1,
-            features=frozenset({"single-server"}),
-            alone=True,
+            by="one_change_at_a_time", servers=2, terms=1, log_length=3, config_changes=1
         ),
     ),
     Mutant(
