@@ -124,6 +124,7 @@ MOST = (1 << 63) - 1
     W_LOCAL,  # [state] -> row in the arena, or MISS
     W_RENAME_STATE,  # [state, renaming] -> state
     W_RENAME_TOKEN,  # [token, renaming] -> token
+    W_LEAST_TOKEN,  # [token] -> the least of its renamings
     W_STEPS,  # map (state, message) -> entry in the arena
     W_KEPT,  # map (state, message) -> the message to keep instead + 1, or 0 for none
     W_IS_PAST,  # map (state, fact) -> can the process no longer clash with it?
@@ -152,7 +153,7 @@ MOST = (1 << 63) - 1
     W_VISITED,  # [shard] -> address of its table, its size, how many keys it has
     W_FORMER_PROCESS,  # [renaming, process] -> the process that is renamed to it
     W_SLOTS,
-) = range(40)
+) = range(41)
 
 # A worker's own block.
 (
@@ -1304,13 +1305,14 @@ def visit_found(
 
 @compiled
 def sign(w: int, x: int, keys: int, first: int, end: int, signs: int, order: int) -> None:
-    """Sign the states ``keys[first:end]``: two words of bits for their tokens.
+    """Sign the states ``keys[first:end]``: two words of bits for their tokens, whatever renamed.
 
     ``order`` gets a word that groups states with the same process states, most tokens first.
     """
     n = peek(w, W_PROCESSES)
     width = n + peek(w, W_CHANNELS) + 1
     v = peek(x, X_FROM)
+    least = peek(w, W_LEAST_TOKEN)
     for i in range(first, end):
         unfold(w, peek(keys, i), v, peek(x, X_OLD_LEAVES))
         even = 0
@@ -1321,9 +1323,10 @@ def sign(w: int, x: int, keys: int, first: int, end: int, signs: int, order: int
                 continue
             at = peek(w, W_ARENA) + 8 * peek(peek(w, W_SETS), peek(v, j))
             count += peek(at, 0)
-            for token in range(1, peek(at, 0) + 1):
-                bit = 1 << ((peek(at, token) >> 1) & 63)
-                if peek(at, token) & 1:
+            for place in range(1, peek(at, 0) + 1):
+                token = peek(least, peek(at, place))
+                bit = 1 << ((token >> 1) & 63)
+                if token & 1:
                     odd |= bit
                 else:
                     even |= bit
@@ -1354,15 +1357,46 @@ def is_subset(w: int, a: int, b: int) -> bool:
 
 
 @compiled
-def is_dominated(w: int, u: int, v: int) -> bool:
-    """Have ``u`` and ``v`` the same process states, and is all that is in ``u`` also in ``v``?"""
+def is_renamed_subset(w: int, renaming: int, a: int, b: int) -> bool:
+    """Are the renamings of all tokens of the set ``a`` in the set ``b``?"""
+    if a == 0:
+        return True
+    left = peek(w, W_ARENA) + 8 * peek(peek(w, W_SETS), a)
+    right = peek(w, W_ARENA) + 8 * peek(peek(w, W_SETS), b)
+    if b == 0 or peek(left, 0) > peek(right, 0):
+        return False
+    for i in range(1, peek(left, 0) + 1):
+        token = peek(left, i) * peek(w, W_RENAMINGS) + renaming
+        image = peek(peek(w, W_RENAME_TOKEN), token)
+        j = peek(right, 0)
+        while j > 0 and peek(right, j) != image:
+            j -= 1
+        if j == 0:
+            return False
+    return True
+
+
+@compiled
+def is_dominated(w: int, u: int, v: int, renaming: int) -> bool:
+    """Has ``u``, renamed, the process states of ``v``, and is all that is in it also in ``v``?"""
     n = peek(w, W_PROCESSES)
-    dominated = compare_words(u, v, n) == 0
-    i = n
-    while dominated and i < n + peek(w, W_CHANNELS) + 1:
-        dominated = is_subset(w, peek(u, i), peek(v, i))
-        i += 1
-    return dominated
+    renamings = peek(w, W_RENAMINGS)
+    names = peek(w, W_RENAME_PROCESS) + 8 * n * renaming
+    for p in range(n):
+        image = peek(peek(w, W_RENAME_STATE), peek(u, p) * renamings + renaming)
+        if image != peek(v, peek(names, p)):
+            return False
+    for channel in range(peek(w, W_CHANNELS)):
+        source = peek(names, peek(peek(w, W_SOURCE_OF), channel))
+        target = peek(names, peek(peek(w, W_TARGET_OF), channel))
+        there = peek(v, n + peek(peek(w, W_CHANNEL_OF), source * n + target))
+        here = peek(u, n + channel)
+        if renaming == 0 and not is_subset(w, here, there):
+            return False
+        if renaming and not is_renamed_subset(w, renaming, here, there):
+            return False
+    last = n + peek(w, W_CHANNELS)
+    return is_renamed_subset(w, renaming, peek(u, last), peek(v, last))
 
 
 @compiled
@@ -1372,7 +1406,7 @@ def mark_dominated(
     """Mark in ``marks`` the states of ``ranks[first:end]`` that another of them dominates.
 
     ``ranks`` lists states in the order of ``order``, no group torn apart. Only states that are not
-    marked need to be compared with: being dominated is transitive.
+    marked need to be compared with: being dominated, renamed or not, is transitive.
     """
     start = first
     leaves = peek(x, X_OLD_LEAVES)
@@ -1393,8 +1427,12 @@ def mark_dominated(
                 unfold(w, peek(keys, a), peek(x, X_FROM), leaves)
                 unfolded = True
             unfold(w, peek(keys, b), peek(x, X_TO), leaves)
-            if is_dominated(w, peek(x, X_FROM), peek(x, X_TO)):
-                poke(marks, a, 1)
+            renaming = 0
+            while not peek(marks, a) and renaming < peek(w, W_RENAMINGS):
+                if is_dominated(w, peek(x, X_FROM), peek(x, X_TO), renaming):
+                    poke(marks, a, 1)
+                renaming += 1
+            if peek(marks, a):
                 break
 
 

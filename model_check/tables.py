@@ -233,6 +233,7 @@ class Tables(Generic[State, Message, Action, Fact]):
         self._place(k.W_LOCAL, np.full(1 << 10, k.MISS, np.int64))
         self._place(k.W_RENAME_STATE, np.zeros((1 << 10) * len(self.renamings), np.int64))
         self._place(k.W_RENAME_TOKEN, np.zeros((1 << 10) * len(self.renamings), np.int64))
+        self._place(k.W_LEAST_TOKEN, np.zeros(1 << 10, np.int64))
         self._place(k.W_PAIR_KEYS, np.zeros(1 << 14, np.int64))
         self._index_pairs(1 << 15)
         self._place(k.W_ARENA, np.zeros(1 << 20, np.int64))
@@ -387,6 +388,11 @@ class Tables(Generic[State, Message, Action, Fact]):
         for image in set(images):
             array[image * g : (image + 1) * g] = table[image]
 
+    def _note_token_images(self, images: Sequence[int]) -> None:
+        self._note_images(k.W_RENAME_TOKEN, self._token_images, images, len(self.tokens))
+        self._extend(k.W_LEAST_TOKEN, len(self.tokens), 1)
+        self._arrays[k.W_LEAST_TOKEN][list(images)] = min(images)
+
     def message_id(self, source: int, target: int, message: Message) -> int:
         """The token of a message on the channel between two positions."""
         key = (source, target, message)
@@ -411,7 +417,7 @@ class Tables(Generic[State, Message, Action, Fact]):
                 if self.channel_tokens[channel] >= k.LARGEST_SET:
                     raise ModelError(f"more than {k.LARGEST_SET} different messages on one channel")
             images.append(self._token_ids[image])
-        self._note_images(k.W_RENAME_TOKEN, self._token_images, images, len(self.tokens))
+        self._note_token_images(images)
         return self._token_ids[key]
 
     def fact_id(self, fact: Fact) -> int:
@@ -426,7 +432,7 @@ class Tables(Generic[State, Message, Action, Fact]):
                 self._token_ids[image] = len(self.tokens)
                 self.tokens.append(image)
             images.append(self._token_ids[image])
-        self._note_images(k.W_RENAME_TOKEN, self._token_images, images, len(self.tokens))
+        self._note_token_images(images)
         return self._token_ids[(fact,)]
 
     def renamed_state(self, state: int, number: int) -> int:
