@@ -8,11 +8,12 @@ states and messages are numbers, and what a step does is looked up in its tables
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from typing import Any
 
 from model_check.kernel import (
     ASK_KEPT,
     ASK_STEP,
+    LOW,
     MISS,
     W_ARENA,
     W_FORMER_PROCESS,
@@ -26,6 +27,7 @@ from model_check.kernel import (
     ask,
     compiled,
     copy_words,
+    entry_point,
     map_find,
     map_put,
     peek,
@@ -39,7 +41,7 @@ from model_check.kernel import (
     G_NODES,  # how many beginnings of tuples there are
     G_INDEX,  # map (beginning of a tuple, state + 1) -> longer beginning, or tuple
     G_ACTIONS,  # [state] -> row of its actions
-    G_ROWS,  # count, entries; an entry: state after, 0, 0, targets, (target, set of messages)
+    G_ROWS,  # count, entries; an entry as the kernel has it
     G_TALKS,  # map (state, state of the other, action) -> both states after
     G_TRIAL,  # scratch: a tuple and its least renaming
     G_QUEUE,  # scratch: messages under way
@@ -100,7 +102,7 @@ def number(w: int, g: int, t: int, add: int) -> int:
     return node
 
 
-@compiled
+@entry_point
 def number_all(w: int, g: int, tuples: int, first: int, end: int, out: int, add: int) -> int:
     """Number the least renamings of many tuples; returns where it stopped for want of room."""
     n = peek(w, W_PROCESSES)
@@ -135,14 +137,12 @@ def step_of(w: int, state: int, message: int) -> int:
 @compiled
 def enqueue(w: int, entry: int, target: int, queue: int, tail: int) -> int:
     """Queue the messages to ``target`` of the entry at an address; returns the new tail."""
-    for j in range(peek(entry, 3)):
-        if peek(entry, 4 + 2 * j) == target:
-            at = peek(w, W_ARENA) + 8 * peek(peek(w, W_SETS), peek(entry, 5 + 2 * j))
-            for i in range(peek(at, 0)):
-                if tail < LONGEST_TALK:
-                    poke(queue, 2 * tail, peek(at, i + 1))
-                    poke(queue, 2 * tail + 1, target)
-                    tail += 1
+    at = peek(w, W_ARENA) + 8 * peek(peek(w, W_SETS), peek(entry, 3 + target) & LOW)
+    for i in range(peek(at, 0)):
+        if tail < LONGEST_TALK:
+            poke(queue, 2 * tail, peek(at, i + 1))
+            poke(queue, 2 * tail + 1, target)
+            tail += 1
     return tail
 
 
@@ -223,7 +223,7 @@ def expand_tuple(w: int, g: int, u: int, out: int) -> int:
     return count
 
 
-@compiled
+@entry_point
 def expand_tuples(
     w: int, g: int, tuples: int, first: int, end: int, counts: int, out: int, room: int
 ) -> int:
@@ -247,8 +247,5 @@ def expand_tuples(
     return end
 
 
-ENTRY_POINTS: tuple[tuple[Callable[..., object], int], ...] = (
-    (number_all, 7),
-    (expand_tuples, 8),
-)
-"""What Python calls, with the number of parameters."""
+ENTRY_POINTS: tuple[Any, ...] = (number_all, expand_tuples)
+"""What Python calls."""

@@ -16,6 +16,7 @@ key.
 
 from __future__ import annotations
 
+import gc
 import itertools
 import math
 import resource
@@ -46,6 +47,8 @@ from model_check.visited import Words
 
 CHUNK = 1 << 15
 """States expanded between two looks at limits and progress."""
+SPAN = 1 << 10
+"""States expanded before what was found is looked up: it should still be in the cache."""
 SCRATCH = 4 * k.LARGEST_SET
 
 
@@ -101,24 +104,27 @@ class Generation:
 class Worker:
     """The memory of one thread: its records, its scratch vectors, its counters."""
 
-    def __init__(self, processes: int, channels: int) -> None:
+    def __init__(self, processes: int, channels: int, links: int) -> None:
         """Allocate for vectors of this many processes and channels."""
         width = processes + channels + 1
-        self.record = processes + 3
+        self.record = links + 2
         self.x = np.zeros(k.X_SLOTS, np.int64)
         self._held = {
             slot: np.zeros(size, np.int64)
             for slot, size in (
-                (k.X_FROM, width),
-                (k.X_TO, width),
-                (k.X_FROM_ROWS, channels),
-                (k.X_TO_ROWS, channels),
-                (k.X_OLD_LEAVES, processes + 1),
-                (k.X_NEW_LEAVES, processes + 1),
-                (k.X_BEST, 2 * (processes + 1)),
-                (k.X_TRIAL, processes),
+                (k.X_FROM, links + 1),
+                (k.X_TO, links + 1),
+                (k.X_STATES, processes),
+                (k.X_TO_STATES, processes),
+                (k.X_PRESENT, processes),
+                (k.X_OTHERS, processes),
+                (k.X_VECTOR, width),
+                (k.X_VECTOR_2, width),
+                (k.X_HALVES, processes * processes),
+                (k.X_LAYERS, 3 * processes + 6),
+                (k.X_NEW_LAYERS, 3 * processes + 6),
+                (k.X_BEST, 2 * (links + 1)),
                 (k.X_BUFFER, SCRATCH),
-                (k.X_DIRTY, max(channels, 1)),
                 (k.X_SUMS, processes),
                 (k.X_FIRED, MOST_KINDS),
                 (k.X_OUT, 0),
@@ -126,6 +132,7 @@ class Worker:
                 (k.X_FOUND, 0),
             )
         }
+        self._held[k.X_HALVES][:] = self._held[k.X_LAYERS][:] = k.MISS  # of no state yet
         for slot, array in self._held.items():
             self.x[slot] = array.ctypes.data
         self.fresh = np.zeros(MOST_KINDS, np.int64)
@@ -168,10 +175,11 @@ class Worker:
         """A scratch vector."""
         return self._held[slot]
 
-    def records(self) -> Words:
-        """The records written, one a row: leaves, kind, parent."""
-        count = int(self.x[k.X_OUT_COUNT])
-        return self._held[k.X_OUT][: count * self.record].reshape(count, self.record)
+    def take_found(self) -> tuple[Words, Words]:
+        """The keys found since the last call, and the positions of the states they follow."""
+        pairs = self._held[k.X_FOUND][: 2 * self.found].reshape(-1, 2).copy()
+        self.x[k.X_FOUND_COUNT] = self.x[k.X_SIFTED] = self.x[k.X_OUT_COUNT] = 0
+        return pairs[:, 0], pairs[:, 1] >> k.KIND_BITS
 
 
 @dataclass(slots=True, kw_only=True)
@@ -213,6 +221,10 @@ class Search:
         """
         if not model.processes or list(model.processes) != sorted(set(model.processes)):
             raise ModelError("processes must be given, distinct and ascending")
+        self.report = report
+        self.progress = Progress()
+        self._started = self._level_started = time.monotonic()
+        self._compile()
         self.judge = Judge(model, with_facts=with_facts, only=only)
         self.tables: Tables[Any, Any, Any, Any] = Tables(
             model, reductions, self.judge.observe, with_facts=with_facts
@@ -221,16 +233,13 @@ class Search:
         self.model = model
         self.reductions = reductions
         self.limits = limits
-        self.report = report
         n, channels = len(self.tables.processes), len(self.tables.channels)
-        self.workers = [Worker(n, channels) for _ in range(workers)]
+        self.workers = [Worker(n, channels, self.tables.links) for _ in range(workers)]
         self.generations: list[Generation] = []
-        self.progress = Progress()
         self.fired = np.zeros(MOST_KINDS, np.int64)
         self.moves = 0
         self.dominated = 0
         self.side_conditions: dict[str, int] = {}
-        self._started = self._level_started = time.monotonic()
         self._last_saved = -math.inf  # the first checkpoint is made at once
         self._interval_s = checkpoints.interval_s if checkpoints else 0.0
         self._interrupted = False
@@ -280,9 +289,10 @@ class Search:
         """Explore to the end, to a violation, to a limit or to Ctrl-C."""
         in_charge = threading.current_thread() is threading.main_thread()
         former = signal.signal(signal.SIGINT, self._on_interrupt) if in_charge else None
+        collects = gc.isenabled()
+        gc.disable()  # the tables are large, live to the end and hold no cycles
         try:
             with ThreadPoolExecutor(len(self.workers)) as self._pool:
-                self._compile()
                 ended = self._explore()
         except LimitReached as limit:
             # What the unfinished level has shown is true, and no lower level has shown anything.
@@ -293,6 +303,8 @@ class Search:
         except KeyboardInterrupt:
             ended = self._ended("interrupted", reason="interrupted")
         finally:
+            if collects:
+                gc.enable()
             if in_charge:
                 signal.signal(signal.SIGINT, former)
         if self._directory and ended.result not in ("stopped", "interrupted"):
@@ -307,9 +319,10 @@ class Search:
 
     def _compile(self) -> None:
         """Load what was compiled before; the first run ever compiles it, which takes a while."""
-        for number, function in enumerate(k.ENTRY_POINTS, start=1):
+        functions = [*k.APART.values(), *k.ENTRY_POINTS]
+        for number, function in enumerate(functions, start=1):
             self.progress.doing = (
-                f"compiling the search, once for all runs: {number} of {len(k.ENTRY_POINTS)}"
+                f"compiling the search, once for all runs: {number} of {len(functions)}"
             )
             self.progress.seconds = time.monotonic() - self._started
             self.report(self.progress)
@@ -530,7 +543,7 @@ class Search:
     def room(self) -> int:
         """More records than any one state can have successors."""
         tokens = max(self.tables.channel_tokens.values(), default=0)
-        return len(self.tables.channels) * tokens + self.tables.most_actions + 1
+        return len(self.tables.channels) * tokens + self.tables.most_actions + 2
 
     def _expand_chunk(self, chunk: Words, which: int) -> list[Words]:
         """The new states that steps of the states of a chunk lead to.
@@ -550,7 +563,8 @@ class Search:
         ends = [[worker.found for worker in used]]
         tasks = np.concatenate([worker.take_missed() for worker in used])
         for worker in used:
-            self._fold_records(worker)
+            self.fold_records(worker)
+            k.sift(self.tables.address, worker.address)
         ends.append([worker.found for worker in used])
         while len(tasks):
             tasks = self._fill(chunk, tasks, which)
@@ -564,7 +578,8 @@ class Search:
         room = self.room()
         while first < end:
             worker.reserve(room)
-            first = self.expand_span(worker, keys, (first, end), which, fill=False)
+            span = first, min(first + SPAN, end)
+            first = self.expand_span(worker, keys, span, which, fill=False)
             k.sift(self.tables.address, worker.address)
 
     def _fill(self, keys: Words, tasks: Words, which: int) -> Words:
@@ -580,16 +595,18 @@ class Search:
                 first, len(tasks), which, self.room(), True,
             )  # fmt: skip
             missed.append(worker.take_missed())
-            self._fold_records(worker)
+            self.fold_records(worker)
+            k.sift(tables.address, worker.address)
         tables.answer()
         return np.concatenate(missed)
 
-    def _fold_records(self, worker: Worker) -> None:
+    def fold_records(self, worker: Worker) -> None:
         """Give the records of a worker their keys."""
         worker.reserve(0)
-        extra = int(worker.x[k.X_OUT_COUNT]) * len(self.tables.processes)
-        self.tables.make_room(extra_pairs=extra)
-        k.fold_records(self.tables.address, worker.address)
+        count, first = int(worker.x[k.X_OUT_COUNT]), 0
+        while first < count:
+            self.tables.make_room()
+            first = k.fold_records(self.tables.address, worker.address, first)
 
     def _visit(self, used: list[Worker], ends: list[list[int]]) -> list[Words]:
         """Visit what these workers found, each the shards that it owns; returns the new keys.
@@ -605,7 +622,7 @@ class Search:
         jobs = [self._pool.submit(self._visit_own, me, used, parts) for me in range(len(used))]
         news = [job.result() for job in jobs]
         for worker in used:
-            worker.x[k.X_FOUND_COUNT] = 0
+            worker.x[k.X_FOUND_COUNT] = worker.x[k.X_SIFTED] = 0
         return news
 
     def _visit_own(self, me: int, used: list[Worker], parts: list[tuple[Words, int, int]]) -> Words:
@@ -655,29 +672,15 @@ class Search:
 
         ``before`` is the set of facts before its last step.
         """
-        leaves = self.leaves_of_vector(vector, before)
-        tables = self.tables
-        tables.make_room(extra_pairs=len(leaves))
-        key = int(k.fold(tables.address, leaves.ctypes.data, len(leaves), True))
-        return key if not visit or k.visit(tables.address, key) else -1
-
-    def leaves_of_vector(self, vector: Words, before: int = 0) -> Words:
-        """The leaves of a vector, settled and made canonical."""
-        worker = self.workers[0]
-        while True:
-            worker.vector(k.X_TO)[:] = vector
-            worker.x[k.X_OUT_COUNT] = 0
+        worker, done = self.workers[0], False
+        while not done:
+            worker.vector(k.X_VECTOR)[:] = vector
+            worker.take_found()
             done = k.enter(self.tables.address, worker.address, before, True)
-            records = worker.records()[: 1 if done else 0].copy()
-            worker.x[k.X_OUT_COUNT] = 0
             self.tables.answer()
-            if done:
-                return np.ascontiguousarray(records[0, : len(self.tables.processes) + 1])
-
-    def leaves(self, key: int) -> Words:
-        """The leaves of a key."""
-        self.vectors(np.array([key], np.int64))
-        return self.workers[0].vector(k.X_OLD_LEAVES).copy()
+        self.fold_records(worker)
+        (key,) = worker.take_found()[0].tolist()
+        return key if not visit or k.visit(self.tables.address, key) else -1
 
     def vectors(self, keys: Words) -> Words:
         """The vectors of many keys, one a row."""

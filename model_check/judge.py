@@ -240,7 +240,7 @@ class Judge:
         while position < len(keys):
             for table in self._seen:
                 table.make_room(ROOM)
-            tables.make_room(extra_pairs=ROOM * len(tables.processes))
+            tables.make_room()
             seen = np.array([table.address for table in self._seen], np.int64)
             pending = np.array([*(a.ctypes.data for a in lists), 0, 0, 0], np.int64)
             position = k.combinations(

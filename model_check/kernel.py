@@ -9,6 +9,11 @@ of messages from one process to another, grouped by sender) and one set of facts
 facts are *tokens*, sets of tokens are interned. The vector is folded pair by pair into one 64-bit
 key, exactly: equal keys are equal states.
 
+While a state is expanded it is a set of *links*, one for each two processes: their states and the
+channels between them, interned. A step of a process changes its own links only, and what it makes
+of a link depends on nothing else; so it is remembered with the link, in a short row of 32-bit
+numbers. Renamings of links are remembered there too. What a step costs is a few such look-ups.
+
 Memory is one block of numbered slots (``W_...``) that hold plain numbers or addresses of arrays of
 64-bit integers which Python owns and grows between calls; a second, small block (``X_...``)
 belongs to each worker. Addresses instead of array objects, because passing objects between
@@ -19,20 +24,39 @@ that something was not there.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from llvmlite import ir
 from numba import njit, types
 from numba.extending import intrinsic
 
 F = TypeVar("F", bound=Callable[..., object])
+APART: dict[int, Any] = {}
+"""The functions that are compiled apart, by the slots where their addresses are found."""
+
+
+def signature_of(function: Callable[..., object]) -> Any:
+    """The types of a compiled function, from its annotations: integers of 64 bits, and booleans."""
+    kinds = {"int": types.int64, "bool": types.boolean, "None": types.void}
+    *parameters, result = (kinds[str(kind)] for kind in function.__annotations__.values())
+    return result(*parameters)
+
 
 if TYPE_CHECKING:  # numba has no type information; to Python these are functions of integers
 
     def compiled(function: F) -> F:
         """Compile a function of 64-bit integers; it runs without the interpreter's lock."""
         return function
+
+    def entry_point(function: F) -> F:
+        """Compile a function that Python calls."""
+        return function
+
+    def apart(_slot: int) -> Callable[[F], F]:
+        """Compile a function once, not into its callers; they find its address at ``w[slot]``."""
+        return lambda function: function
 
     def peek(address: int, index: int) -> int:
         """The 64-bit integer at ``address[index]``."""
@@ -46,11 +70,41 @@ if TYPE_CHECKING:  # numba has no type information; to Python these are function
     def poke_half(address: int, index: int, value: int) -> None:
         """Write the 32-bit integer ``value`` to ``address[index]``."""
 
+    def prefetch(address: int, index: int) -> None:
+        """Ask for the memory at ``address[index]``, which is needed soon."""
+
     def times(a: int, b: int) -> int:
         """The lowest 63 bits of a product; a plain product must not overflow."""
 
 else:
-    compiled = njit(nogil=True, cache=True)
+    compiled = njit(nogil=True, cache=True, no_cpython_wrapper=True, no_cfunc_wrapper=True)
+    entry_point = njit(nogil=True, cache=True, no_cfunc_wrapper=True)
+
+    def apart(slot):
+        """Compile a function once, not into its callers; they find its address at ``w[slot]``."""
+
+        def decorate(function):
+            APART[slot] = njit(nogil=True, cache=True, no_cpython_wrapper=True)(function)
+            signature = signature_of(function)
+
+            def call(_context, *_arguments: Any):
+                def generate(context, builder, __, arguments):
+                    word = ir.IntType(64)
+                    block = builder.inttoptr(arguments[0], word.as_pointer())
+                    address = builder.load(builder.gep(block, [word(slot)]))
+                    kinds = [context.get_value_type(kind) for kind in signature.args]
+                    result = context.get_value_type(signature.return_type)
+                    pointer = ir.FunctionType(result, kinds).as_pointer()
+                    return builder.call(builder.inttoptr(address, pointer), arguments)
+
+                return signature, generate
+
+            named = inspect.signature(function)
+            context = inspect.Parameter("_context", inspect.Parameter.POSITIONAL_OR_KEYWORD)
+            call.__signature__ = named.replace(parameters=[context, *named.parameters.values()])
+            return intrinsic(call)
+
+        return decorate
 
     @intrinsic
     def peek(_context, _address, _index):
@@ -97,6 +151,22 @@ else:
         return types.void(types.int64, types.int64, types.int64), generate
 
     @intrinsic
+    def prefetch(_context, _address, _index):
+        """Ask for the memory at ``address[index]``, which is needed soon."""
+
+        def generate(context, builder, __, arguments):
+            bytes_at = ir.IntType(8).as_pointer()
+            pointer = builder.inttoptr(arguments[0], ir.IntType(64).as_pointer())
+            pointer = builder.bitcast(builder.gep(pointer, [arguments[1]]), bytes_at)
+            word = ir.IntType(32)
+            kind = ir.FunctionType(ir.VoidType(), [bytes_at, word, word, word])
+            function = builder.module.declare_intrinsic("llvm.prefetch", [bytes_at], kind)
+            builder.call(function, [pointer, word(0), word(3), word(1)])  # to read, keep, data
+            return context.get_dummy_value()
+
+        return types.void(types.int64, types.int64), generate
+
+    @intrinsic
     def times(_context, _a, _b):
         """The lowest 63 bits of a product; a plain product must not overflow."""
 
@@ -133,12 +203,20 @@ MOST = (1 << 63) - 1
     W_ADDED,  # map (row, channel set) -> the row for both sets together
     W_UNIONS,  # map (set, set) -> set
     W_RENAMED,  # map (renaming, set) -> set
-    W_RENAMED_LEAVES,  # map (renaming, leaf of a process) -> leaf
-    W_PAIR_KEYS,  # [node] -> left, right
-    W_PAIR_COUNT,
-    W_PAIR_CAPACITY,
-    W_PAIR_INDEX,  # open addressing, four bytes a place: node + 1
-    W_PAIR_MASK,
+    W_HALVES,  # pairs (state of a process, what it sent to one other)
+    W_LEAVES,  # pairs by which the halves of one process are folded
+    W_NODES,  # pairs by which the leaves of all processes, and the facts, are folded
+    W_TUPLES,  # pairs by which the states of all processes are folded
+    W_LINKS,  # number of links of a state
+    W_LINK_OF,  # [process, process] -> link
+    W_LOW_OF,  # [link] -> the lesser one of its processes
+    W_HIGH_OF,
+    W_KNOWN_LINKS,  # map (half of the low process, half of the high one) -> number
+    W_LINK_RECORDS,  # [number] -> a record of words (``L_...``)
+    W_LINK_WORDS,
+    W_LINK_COUNT,
+    W_LINK_CAPACITY,
+    W_CHANGES,  # [state, process] -> how many changes of a link to it are numbered
     W_SETS,  # [set] -> place in the arena: length, tokens ascending
     W_SET_COUNT,
     W_SET_CAPACITY,
@@ -152,46 +230,83 @@ MOST = (1 << 63) - 1
     W_QUESTION_CAPACITY,
     W_VISITED,  # [shard] -> address of its table, its size, how many keys it has
     W_FORMER_PROCESS,  # [renaming, process] -> the process that is renamed to it
+    # The addresses of the functions that are compiled apart.
+    F_EXPAND_STATE,
+    F_EXPAND_ROW,
+    F_EXPAND_ENTRY,
+    F_EMIT,
+    F_FOLD,
+    F_UNFOLD_LINKS,
+    F_OPEN_LINKS,
+    F_SPILL,
+    F_CHANGED,
+    F_ROW_OF,
+    F_UNITE,
+    F_PRESENT_AMONG,
+    F_RENAME_ANEW,
+    F_INTERN_SET,
+    F_RENAME_LINK,
     W_SLOTS,
-) = range(41)
+) = range(64)
 
 # A worker's own block.
 (
-    X_OUT,  # records of RECORD + processes words
+    X_OUT,  # records of states that have no key yet: links, facts, parent and kind of step
     X_OUT_COUNT,
     X_OUT_CAPACITY,
     X_MISSED,  # tasks: rows and steps put aside
     X_MISSED_COUNT,
     X_MISSED_CAPACITY,
-    X_FOUND,  # pairs (key, kind of step) that may be new
+    X_FOUND,  # pairs (key, parent and kind of step) that may be new
     X_FOUND_COUNT,
     X_FOUND_CAPACITY,
     X_STEPS,  # enabled steps seen
     X_MOVES,  # state-changing ones among them
-    X_FROM,  # vectors: the state expanded, and its successor
+    X_FROM,  # the links and the facts of the state expanded, and of its successor
     X_TO,
-    X_FROM_ROWS,  # [channel] -> the row of its receiver for it, in the one and in the other
-    X_TO_ROWS,
-    X_OLD_LEAVES,  # those of the state expanded
-    X_NEW_LEAVES,  # those of the successor
-    X_BEST,  # the least renaming of these so far, and one more
-    X_TRIAL,
+    X_STATES,  # the process states of the one, and of the other
+    X_TO_STATES,
+    X_PRESENT,  # [process] -> the facts that it, and that any other one, can still clash with
+    X_OTHERS,
+    X_VECTOR,  # two vectors
+    X_VECTOR_2,
+    X_HALVES,  # [process, other process] of the state expanded
+    X_LAYERS,  # its leaves, and what they are folded to, layer by layer
+    X_NEW_LAYERS,
+    X_SIFTED,  # how many of those found are known not to have been visited
+    X_BEST,  # the least renaming of X_TO so far, and one more
     X_BUFFER,
-    X_DIRTY,
     X_SUMS,
     X_FIRED,  # [kind] -> how many records were dropped
     X_SLOTS,
-) = range(24)
+) = range(28)
 
 ASK_STEP, ASK_KEPT, ASK_LOCAL, ASK_IS_PAST = range(4)
 QUIET, MOVES = range(2)
 """Which steps to expand: those that leave the process as it was, or those that change it."""
 
+AHEAD = 16
+"""So many look-ups ahead the memory for one is asked for."""
+
 FULL, FULL_OF = 17, 20
 """The share of a shard that may be taken."""
 
+KIND_BITS = 10
+"""Bits for the kind of a step, below its parent."""
+
 LEVEL_BITS = 15
 """Bits for the number of tokens of a state."""
+
+P_KEYS, P_INDEX, P_SIZE, P_COUNT, P_CAPACITY, P_SLOTS = range(6)
+"""A table of pairs: [node] -> left, right; open addressing, four bytes a place: node + 1."""
+
+L_ROWS, L_HALVES, L_AFTER, L_SPILLS, L_IMAGES = 0, 1, 2, 4, 5
+"""The record of a link. Two in a word, of the low process first: rows, halves. What steps of the
+low process make of it, and those of the high one: a place in the arena and its size. Do its quiet
+steps reach beyond it? Then four bytes each: its renamings + 1, or 0 if they are not known."""
+
+UNNUMBERED = (1 << 16) - 1
+"""The number of a change of a link that is not remembered with the link."""
 
 LARGEST_SET = 1 << 14
 """A channel, and the facts of a state, have fewer tokens than this."""
@@ -209,7 +324,7 @@ def mix(key: int) -> int:
     return h ^ (h >> 29)
 
 
-@compiled
+@entry_point
 def map_find(m: int, key: int) -> int:
     """The value of ``key``, or ``MISS``."""
     mask = peek(m, 0)
@@ -223,7 +338,7 @@ def map_find(m: int, key: int) -> int:
         i = (i + 1) & mask
 
 
-@compiled
+@entry_point
 def map_put(m: int, key: int, value: int) -> bool:
     """Set the value of ``key``; there must be room. Is more than half of the map full now?"""
     mask = peek(m, 0)
@@ -239,7 +354,7 @@ def map_put(m: int, key: int, value: int) -> bool:
         i = (i + 1) & mask
 
 
-@compiled
+@entry_point
 def map_copy(old: int, new: int) -> None:
     """Put everything of one map into another, larger one."""
     for i in range(peek(old, 0) + 1):
@@ -276,7 +391,7 @@ MARGIN = 256
 """Places at the end of a shard for words that find no place before it."""
 
 
-@compiled
+@entry_point
 def scramble(key: int) -> int:
     """A 63-bit word for a key, another for every other: odd products and shifts can be undone."""
     h = times(key + 1, 7046029254386353131)
@@ -285,7 +400,7 @@ def scramble(key: int) -> int:
     return h ^ (h >> 29)
 
 
-@compiled
+@entry_point
 def shard_of(h: int) -> int:
     """The shard of a scrambled key."""
     return h >> WORD_BITS
@@ -312,7 +427,7 @@ def is_visited(w: int, key: int) -> bool:
         i += 1
 
 
-@compiled
+@entry_point
 def visit(w: int, key: int) -> int:
     """Add a key to the visited set: 1 if it was new, 0 if not, ``MISS`` if its shard is full."""
     h = scramble(key)
@@ -339,7 +454,7 @@ def visit(w: int, key: int) -> int:
     return 1
 
 
-@compiled
+@entry_point
 def copy_shard(old: int, old_size: int, new: int, size: int) -> bool:
     """Copy the words of a shard into a new, empty one; False if it overflows."""
     end = 0
@@ -366,7 +481,7 @@ def hash_tokens(at: int, count: int) -> int:
     return h
 
 
-@compiled
+@apart(F_INTERN_SET)
 def intern_set(w: int, tokens: int, count: int, fill: bool) -> int:
     """The number of the set of these ``count`` ascending tokens; the empty set is 0."""
     if count == 0:
@@ -403,7 +518,13 @@ def intern_set(w: int, tokens: int, count: int, fill: bool) -> int:
     return number
 
 
-@compiled
+@entry_point
+def new_set(w: int, tokens: int, count: int, fill: bool) -> int:
+    """As ``intern_set``, for Python."""
+    return intern_set(w, tokens, count, fill)
+
+
+@entry_point
 def reindex_sets(w: int) -> None:
     """Fill a new, empty set index."""
     index = peek(w, W_SET_INDEX)
@@ -416,17 +537,9 @@ def reindex_sets(w: int) -> None:
         poke(index, i, number + 1)
 
 
-@compiled
-def union(w: int, x: int, a: int, b: int, fill: bool) -> int:
-    """The union of two sets."""
-    if a == b or b == 0:
-        return a
-    if a == 0:
-        return b
-    key = (a << 32) | b
-    known = map_find(peek(w, W_UNIONS), key)
-    if known != MISS or not fill:
-        return known
+@apart(F_UNITE)
+def unite(w: int, x: int, a: int, b: int, fill: bool) -> int:
+    """The union of two sets that is not known yet, or ``MISS``."""
     arena = peek(w, W_ARENA)
     left = arena + 8 * peek(peek(w, W_SETS), a)
     right = arena + 8 * peek(peek(w, W_SETS), b)
@@ -444,7 +557,20 @@ def union(w: int, x: int, a: int, b: int, fill: bool) -> int:
             j += 1
         poke(buffer, count, token)
         count += 1
-    return remember(w, W_UNIONS, key, intern_set(w, buffer, count, fill))
+    return remember(w, W_UNIONS, (a << 32) | b, intern_set(w, buffer, count, fill))
+
+
+@compiled
+def union(w: int, x: int, a: int, b: int, fill: bool) -> int:
+    """The union of two sets."""
+    if a == b or b == 0:
+        return a
+    if a == 0:
+        return b
+    known = map_find(peek(w, W_UNIONS), (a << 32) | b)
+    if known != MISS or not fill:
+        return known
+    return unite(w, x, a, b, fill)
 
 
 @compiled
@@ -501,13 +627,9 @@ def prune(w: int, x: int, state: int, channel: int) -> int:
     return intern_set(w, buffer, sort_unique(buffer, count), True)
 
 
-@compiled
-def present(w: int, x: int, state: int, facts: int, fill: bool) -> int:
-    """The facts with which a process in ``state`` can still clash."""
-    key = (state << 32) | facts
-    known = map_find(peek(w, W_PRESENT), key)
-    if known != MISS or not fill:
-        return known
+@apart(F_PRESENT_AMONG)
+def present_among(w: int, x: int, state: int, facts: int, fill: bool) -> int:
+    """As ``present``, for facts about which it is not known yet."""
     at = peek(w, W_ARENA) + 8 * peek(peek(w, W_SETS), facts)
     buffer = peek(x, X_BUFFER)
     count = 0
@@ -523,44 +645,21 @@ def present(w: int, x: int, state: int, facts: int, fill: bool) -> int:
             count += 1
     if not complete:
         return MISS
-    return remember(w, W_PRESENT, key, intern_set(w, buffer, count, fill))
+    return remember(w, W_PRESENT, (state << 32) | facts, intern_set(w, buffer, count, fill))
 
 
 @compiled
-def forget_facts(w: int, x: int, v: int, fill: bool) -> bool:
-    """Drop the facts with which no process of ``v`` can clash any more; False on a miss.
-
-    Done after a step that records nothing, and before any other: so each fact is judged once with
-    all that it was recorded with.
-    """
-    n = peek(w, W_PROCESSES)
-    last = n + peek(w, W_CHANNELS)
-    facts = peek(v, last)
-    if facts == 0 or not peek(w, W_PRUNES):
-        return True
-    kept = 0
-    for p in range(n):
-        of_process = present(w, x, peek(v, p), facts, fill)
-        if of_process == MISS:
-            return False
-        kept = union(w, x, kept, of_process, fill)
-        if kept == MISS:
-            return False
-        if kept == facts:
-            return True
-    poke(v, last, kept)
-    return True
-
-
-@compiled
-def rename_set(w: int, x: int, renaming: int, a: int, fill: bool) -> int:
-    """The set with every token renamed."""
-    if a == 0:
-        return 0
-    key = (renaming << 32) | a
-    known = map_find(peek(w, W_RENAMED), key)
+def present(w: int, x: int, state: int, facts: int, fill: bool) -> int:
+    """The facts with which a process in ``state`` can still clash."""
+    known = map_find(peek(w, W_PRESENT), (state << 32) | facts)
     if known != MISS or not fill:
         return known
+    return present_among(w, x, state, facts, fill)
+
+
+@apart(F_RENAME_ANEW)
+def rename_anew(w: int, x: int, renaming: int, a: int, fill: bool) -> int:
+    """A set with every token renamed for the first time."""
     at = peek(w, W_ARENA) + 8 * peek(peek(w, W_SETS), a)
     buffer = peek(x, X_BUFFER)
     count = peek(at, 0)
@@ -568,19 +667,32 @@ def rename_set(w: int, x: int, renaming: int, a: int, fill: bool) -> int:
         token = peek(at, i + 1) * peek(w, W_RENAMINGS) + renaming
         poke(buffer, i, peek(peek(w, W_RENAME_TOKEN), token))
     known = intern_set(w, buffer, sort_unique(buffer, count), fill)
-    return remember(w, W_RENAMED, key, known)
-
-
-# --- Rows: what a process in a state does by itself, or with a channel --------------------------
-# An entry is one step: [state after, kind, bundle]. A bundle is what it adds: [facts, n, then n
-# times (target, messages)]. A row is [moves, quiets, bundle of all quiets, state, channel set, then
-# the entries]; the set is without what cannot matter.
-
-ENTRIES = 5
-"""Where the entries of a row begin."""
+    return remember(w, W_RENAMED, (renaming << 32) | a, known)
 
 
 @compiled
+def rename_set(w: int, x: int, renaming: int, a: int, fill: bool) -> int:
+    """The set with every token renamed."""
+    if a == 0:
+        return 0
+    known = map_find(peek(w, W_RENAMED), (renaming << 32) | a)
+    if known != MISS or not fill:
+        return known
+    return rename_anew(w, x, renaming, a, fill)
+
+
+# --- Rows: what a process in a state does by itself, or with a channel --------------------------
+# An entry is one step: [state after, kind, facts, then for each process what it is sent]: the set
+# of messages, and above it the number that the change of the link has among those of the state. A
+# bundle is what several quiet steps add: [facts, n, then n times (target, messages)]. A row is
+# [moves, quiets, bundle of all quiets, state, channel set, quiets that may add anything, then the
+# entries of these and of all moves]; the set is without what cannot matter.
+
+ENTRIES = 6
+"""Where the entries of a row begin."""
+
+
+@entry_point
 def add_row(w: int, x: int, state: int, channel: int, entries: int, count: int) -> int:
     """Write the row of ``count`` entries; returns its place in the arena."""
     arena = peek(w, W_ARENA)
@@ -598,9 +710,8 @@ def add_row(w: int, x: int, state: int, channel: int, entries: int, count: int) 
         facts = union(w, x, facts, peek(entry, 2), True)
         if facts == MISS:
             return MISS
-        for j in range(peek(entry, 3)):
-            r = peek(entry, 4 + 2 * j)
-            sent = union(w, x, peek(sums, r), peek(entry, 5 + 2 * j), True)
+        for r in range(processes):
+            sent = union(w, x, peek(sums, r), peek(entry, 3 + r) & LOW, True)
             if sent == MISS:
                 return MISS
             poke(sums, r, sent)
@@ -628,14 +739,19 @@ def add_row(w: int, x: int, state: int, channel: int, entries: int, count: int) 
         if peek(arena, entry) != state:
             poke(arena, move, entry)
             move += 1
-        else:
+            continue
+        adds = peek(arena, entry + 2)
+        for r in range(processes):
+            adds |= peek(arena, entry + 3 + r) & LOW
+        if adds:
             poke(arena, quiet, entry)
             quiet += 1
+    poke(arena, row + 5, quiet - move)
     poke(w, W_ARENA_TOP, quiet)
     return row
 
 
-@compiled
+@apart(F_ROW_OF)
 def row_of(w: int, x: int, state: int, channel: int, fill: bool) -> int:
     """The row of a process in ``state`` for the messages of a channel, pruned."""
     key = (state << 32) | channel
@@ -671,6 +787,8 @@ def row_of(w: int, x: int, state: int, channel: int, fill: bool) -> int:
 @compiled
 def added(w: int, x: int, row: int, messages: int, fill: bool) -> int:
     """The row of the same process for the same channel after ``messages`` were sent on it."""
+    if messages == 0:
+        return row
     key = (row << 32) | messages
     known = map_find(peek(w, W_ADDED), key)
     if known != MISS or not fill:
@@ -691,85 +809,239 @@ def local_row(w: int, state: int, fill: bool) -> int:
     return row
 
 
-# --- Successors ---------------------------------------------------------------------------------
+# --- Pairs: the nodes of trees -------------------------------------------------------------------
 
 
 @compiled
-def add_bundle(w: int, x: int, v: int, source: int, bundle: int, fill: bool) -> bool:
-    """Add what a step of ``source`` sends and records to ``v`` and X_TO_ROWS; False on a miss."""
+def place_of_pair(key: int, size: int) -> int:
+    """Where the search for a pair begins in an index of ``size`` places."""
+    return ((mix(key) >> 31) * size) >> 32
+
+
+@compiled
+def pair(t: int, a: int, b: int, fill: bool) -> int:
+    """The node of a pair of numbers in a table of pairs, or ``MISS``."""
+    key = (a << 32) | b
+    index = peek(t, P_INDEX)
+    size = peek(t, P_SIZE)
+    keys = peek(t, P_KEYS)
+    i = place_of_pair(key, size)
+    node = peek_half(index, i)
+    while node:
+        if peek(keys, node - 1) == key:
+            return node - 1
+        i += 1
+        if i == size:
+            i = 0
+        node = peek_half(index, i)
+    node = peek(t, P_COUNT)
+    if not fill or node >= peek(t, P_CAPACITY):
+        return MISS
+    poke(keys, node, key)
+    poke(t, P_COUNT, node + 1)
+    poke_half(index, i, node + 1)
+    return node
+
+
+@entry_point
+def reindex_pairs(t: int) -> None:
+    """Fill a new, empty index of pairs."""
+    index = peek(t, P_INDEX)
+    size = peek(t, P_SIZE)
+    for node in range(peek(t, P_COUNT)):
+        i = place_of_pair(peek(peek(t, P_KEYS), node), size)
+        while peek_half(index, i):
+            i += 1
+            if i == size:
+                i = 0
+        poke_half(index, i, node + 1)
+
+
+# --- Links: two processes and the channels between them ------------------------------------------
+
+
+@compiled
+def record_of(w: int, link: int) -> int:
+    """The address of the record of a link."""
+    return peek(w, W_LINK_RECORDS) + 8 * peek(w, W_LINK_WORDS) * link
+
+
+@compiled
+def row_at(w: int, link: int, side: int) -> int:
+    """The row of a process of a link (0: the low one, 1: the high one) for what it got."""
+    rows = peek(record_of(w, link), L_ROWS)
+    return rows & LOW if side else rows >> 32
+
+
+@compiled
+def sent_to(w: int, bundle: int, target: int) -> int:
+    """The messages of a bundle to one process."""
     at = peek(w, W_ARENA) + 8 * bundle
-    n = peek(w, W_PROCESSES)
-    rows = peek(x, X_TO_ROWS)
-    if peek(at, 0):
-        last = n + peek(w, W_CHANNELS)
-        facts = union(w, x, peek(v, last), peek(at, 0), fill)
-        if facts == MISS:
-            return False
-        poke(v, last, facts)
     for j in range(peek(at, 1)):
-        channel = peek(peek(w, W_CHANNEL_OF), source * n + peek(at, 2 + 2 * j))
-        old = peek(rows, channel)
-        new = added(w, x, old, peek(at, 3 + 2 * j), fill)
-        if new == MISS:
-            return False
-        if new != old:
-            poke(rows, channel, new)
-            poke(peek(x, X_DIRTY), channel, 1)
-    return True
+        if peek(at, 2 + 2 * j) == target:
+            return peek(at, 3 + 2 * j)
+    return 0
 
 
 @compiled
-def receive(w: int, x: int, v: int, p: int, rows: int, fill: bool) -> bool:
-    """Set X_TO_ROWS for the channels into process ``p``, whose messages are those of ``rows``."""
+def reaches_beyond(w: int, row: int, target: int) -> bool:
+    """Do the quiet steps of a row record facts, or send to others than one process?"""
+    at = peek(w, W_ARENA) + 8 * peek(peek(w, W_ARENA), row + 2)
+    messages = peek(at, 1)
+    return peek(at, 0) != 0 or messages > 1 or (messages == 1 and peek(at, 2) != target)
+
+
+@compiled
+def intern_link(w: int, place: int, low: int, high: int, fill: bool) -> int:
+    """The link with these rows at a place of a state, or ``MISS``."""
+    arena = peek(w, W_ARENA)
+    halves = peek(w, W_HALVES)
+    mine = pair(halves, peek(arena, low + 3), peek(arena, high + 4), fill)
+    theirs = pair(halves, peek(arena, high + 3), peek(arena, low + 4), fill)
+    if mine == MISS or theirs == MISS:
+        return MISS
+    key = (mine << 32) | theirs
+    link = map_find(peek(w, W_KNOWN_LINKS), key)
+    if link != MISS or not fill:
+        return link
+    link = peek(w, W_LINK_COUNT)
+    if link >= peek(w, W_LINK_CAPACITY) or not has_room(w, W_KNOWN_LINKS):
+        return MISS
+    record = record_of(w, link)
+    poke(record, L_ROWS, (low << 32) | high)
+    poke(record, L_HALVES, key)
+    spills = reaches_beyond(w, low, peek(peek(w, W_HIGH_OF), place))
+    spills = spills or reaches_beyond(w, high, peek(peek(w, W_LOW_OF), place))
+    poke(record, L_SPILLS, 1 if spills else 0)
+    poke(w, W_LINK_COUNT, link + 1)
+    map_put(peek(w, W_KNOWN_LINKS), key, link)
+    return link
+
+
+@compiled
+def close(w: int, x: int, place: int, low: int, high: int, fill: bool) -> int:
+    """The link with these rows after all quiet deliveries between its two processes."""
+    arena = peek(w, W_ARENA)
+    p = peek(peek(w, W_LOW_OF), place)
+    q = peek(peek(w, W_HIGH_OF), place)
+    complete = not peek(w, W_SATURATES)
+    while not complete:
+        to_high = added(w, x, high, sent_to(w, peek(arena, low + 2), q), fill)
+        if to_high == MISS:
+            return MISS
+        to_low = added(w, x, low, sent_to(w, peek(arena, to_high + 2), p), fill)
+        if to_low == MISS:
+            return MISS
+        complete = to_low == low and to_high == high
+        low, high = to_low, to_high
+    return intern_link(w, place, low, high, fill)
+
+
+@apart(F_CHANGED)
+def changed(
+    w: int, x: int, place: int, link: int, side: int, after: int, messages: int, fill: bool
+) -> int:
+    """The link when its process at ``side`` is in state ``after`` and has sent ``messages``."""
+    arena = peek(w, W_ARENA)
+    mine = row_at(w, link, side)
+    theirs = row_at(w, link, 1 - side)
+    moved = peek(arena, mine + 3) != after
+    if moved:
+        mine = row_of(w, x, after, peek(arena, mine + 4), fill)
+        if mine == MISS:
+            return MISS
+    if peek(w, W_PROCESSES) == 1:
+        return intern_link(w, place, mine, mine, fill)
+    theirs = added(w, x, theirs, messages, fill)
+    if moved and peek(w, W_SATURATES) and theirs != MISS:
+        alone = local_row(w, after, fill)
+        if alone == MISS:
+            return MISS
+        other = peek(peek(w, W_LOW_OF if side else W_HIGH_OF), place)
+        theirs = added(w, x, theirs, sent_to(w, peek(arena, alone + 2), other), fill)
+    if theirs == MISS:
+        return MISS
+    if side:
+        return close(w, x, place, theirs, mine, fill)
+    return close(w, x, place, mine, theirs, fill)
+
+
+@compiled
+def change(
+    w: int, x: int, place: int, link: int, side: int, after: int, change: int, fill: bool
+) -> int:
+    """The link after a numbered change: from memory, else as ``changed``, and remembered."""
+    at = peek(record_of(w, link), L_AFTER + side)
+    number = change >> 32
+    memory = peek(w, W_ARENA) + 8 * (at >> 16)
+    remembers = number < (at & UNNUMBERED)
+    if remembers:
+        known = peek_half(memory, number)
+        if known:
+            return known - 1
+    found = changed(w, x, place, link, side, after, change & LOW, fill)
+    if found != MISS and remembers:
+        poke_half(memory, number, found + 1)
+    return found
+
+
+@compiled
+def is_open(w: int, place: int, link: int) -> bool:
+    """Is there memory for all numbered changes of a link?"""
+    record = record_of(w, link)
     n = peek(w, W_PROCESSES)
-    for q in range(n):
-        if q == p:
-            continue
-        channel = peek(peek(w, W_CHANNEL_OF), q * n + p)
-        messages = peek(peek(w, W_ARENA), peek(rows, channel) + 4)
-        row = row_of(w, x, peek(v, p), messages, fill)
-        if row == MISS:
-            return False
-        poke(peek(x, X_TO_ROWS), channel, row)
-        poke(peek(x, X_DIRTY), channel, 1)
-    return True
+    rows = peek(record, L_ROWS)
+    p = peek(peek(w, W_LOW_OF), place)
+    q = peek(peek(w, W_HIGH_OF), place)
+    arena = peek(w, W_ARENA)
+    changes = peek(w, W_CHANGES)
+    low = peek(changes, peek(arena, (rows >> 32) + 3) * n + q)
+    high = peek(changes, peek(arena, (rows & LOW) + 3) * n + p)
+    after = peek(record, L_AFTER) & UNNUMBERED
+    return after >= low and (peek(record, L_AFTER + 1) & UNNUMBERED) >= high
 
 
 @compiled
-def settle(w: int, x: int, v: int, fill: bool) -> bool:
-    """Take all quiet deliveries on dirty channels until nothing is added; False on a miss."""
-    dirty = peek(x, X_DIRTY)
-    changed = True
-    while changed:
-        changed = False
-        for channel in range(peek(w, W_CHANNELS)):
-            if not peek(dirty, channel):
-                continue
-            poke(dirty, channel, 0)
-            changed = True
-            bundle = peek(peek(w, W_ARENA), peek(peek(x, X_TO_ROWS), channel) + 2)
-            if not add_bundle(w, x, v, peek(peek(w, W_TARGET_OF), channel), bundle, fill):
-                return False
-    return True
+def open_side(w: int, link: int, side: int, size: int) -> None:
+    """Give a link memory for ``size`` changes by one of its processes, and a few more."""
+    at = peek(record_of(w, link), L_AFTER + side)
+    former = at & UNNUMBERED
+    top = peek(w, W_ARENA_TOP)
+    room = min(size + size // 4 + 1, UNNUMBERED - 1) // 2 * 2 + 1
+    words = (room + 1) // 2
+    if former >= size or top + words > peek(w, W_ARENA_CAPACITY):
+        return
+    arena = peek(w, W_ARENA)
+    for i in range(words):
+        poke(arena, top + i, 0)
+    for i in range(former):
+        poke_half(arena + 8 * top, i, peek_half(arena + 8 * (at >> 16), i))
+    poke(record_of(w, link), L_AFTER + side, top << 16 | room)
+    poke(w, W_ARENA_TOP, top + words)
 
 
-@compiled
-def settle_process(w: int, x: int, v: int, p: int, fill: bool) -> bool:
-    """Take all quiet steps that are new because of a change of process ``p``; False on a miss."""
-    row = local_row(w, peek(v, p), fill)
-    if row == MISS or not add_bundle(w, x, v, p, peek(peek(w, W_ARENA), row + 2), fill):
-        return False
-    return settle(w, x, v, fill)
-
-
-@compiled
-def contents(w: int, x: int, v: int) -> None:
-    """Set the channels of ``v`` to those of X_TO_ROWS; none is dirty any more."""
+@apart(F_OPEN_LINKS)
+def open_links(w: int, x: int) -> None:
+    """Give all links of X_FROM memory for all changes that have numbers."""
     n = peek(w, W_PROCESSES)
-    for channel in range(peek(w, W_CHANNELS)):
-        poke(peek(x, X_DIRTY), channel, 0)
-        row = peek(peek(x, X_TO_ROWS), channel)
-        poke(v, n + channel, peek(peek(w, W_ARENA), row + 4))
+    for place in range(peek(w, W_LINKS)):
+        link = peek(peek(x, X_FROM), place)
+        p = peek(peek(w, W_LOW_OF), place)
+        q = peek(peek(w, W_HIGH_OF), place)
+        changes = peek(w, W_CHANGES)
+        open_side(w, link, 0, peek(changes, peek(peek(x, X_STATES), p) * n + q))
+        open_side(w, link, 1, peek(changes, peek(peek(x, X_STATES), q) * n + p))
+
+
+@compiled
+def renamed_row(w: int, x: int, row: int, renaming: int, fill: bool) -> int:
+    """A row of a link after renaming, or ``MISS``."""
+    arena = peek(w, W_ARENA)
+    state = peek(arena, row + 3) * peek(w, W_RENAMINGS) + renaming
+    messages = rename_set(w, x, renaming, peek(arena, row + 4), fill)
+    if messages == MISS:
+        return MISS
+    return row_of(w, x, peek(peek(w, W_RENAME_STATE), state), messages, fill)
 
 
 @compiled
@@ -789,130 +1061,175 @@ def compare_words(a: int, b: int, count: int) -> int:
     return 0
 
 
-# --- Folding a vector into one key --------------------------------------------------------------
-
-
-@compiled
-def pair(w: int, a: int, b: int, fill: bool) -> int:
-    """The node of a pair of numbers."""
-    key = (a << 32) | b
-    index = peek(w, W_PAIR_INDEX)
-    mask = peek(w, W_PAIR_MASK)
-    keys = peek(w, W_PAIR_KEYS)
-    i = mix(key) & mask
-    node = peek_half(index, i)
-    while node:
-        if peek(keys, node - 1) == key:
-            return node - 1
-        i = (i + 1) & mask
-        node = peek_half(index, i)
-    node = peek(w, W_PAIR_COUNT)
-    if not fill or node >= peek(w, W_PAIR_CAPACITY):
-        return MISS
-    poke(keys, node, key)
-    poke(w, W_PAIR_COUNT, node + 1)
-    poke_half(index, i, node + 1)
-    return node
-
-
-@compiled
-def reindex_pairs(w: int) -> None:
-    """Fill a new, empty index of pairs."""
-    index = peek(w, W_PAIR_INDEX)
-    mask = peek(w, W_PAIR_MASK)
-    for node in range(peek(w, W_PAIR_COUNT)):
-        i = mix(peek(peek(w, W_PAIR_KEYS), node)) & mask
-        while peek_half(index, i):
-            i = (i + 1) & mask
-        poke_half(index, i, node + 1)
-
-
-@compiled
-def leaf(w: int, v: int, p: int, fill: bool) -> int:
-    """Process ``p`` of a vector folded with its outgoing channels, or ``MISS``."""
-    n = peek(w, W_PROCESSES)
-    node = peek(v, p)
-    for j in range(n - 1):
-        node = pair(w, node, peek(v, n + p * (n - 1) + j), fill)
-        if node == MISS:
-            return MISS
-    return node
-
-
-@compiled
-def unfold_leaf(w: int, node: int, v: int, p: int) -> None:
-    """The state of process ``p`` and its outgoing channels, from their leaf into a vector."""
-    n = peek(w, W_PROCESSES)
-    keys = peek(w, W_PAIR_KEYS)
-    for j in range(n - 2, -1, -1):
-        poke(v, n + p * (n - 1) + j, peek(keys, node) & LOW)
-        node = peek(keys, node) >> 32
-    poke(v, p, node)
-
-
-@compiled
-def leaves_of(w: int, u: int, v: int, old: int, new: int, fill: bool) -> bool:
-    """The leaves of a vector ``v``: one a process, then the facts.
-
-    Where it equals ``u``, whose leaves are ``old``, they are copied.
-    """
-    n = peek(w, W_PROCESSES)
-    for p in range(n):
-        node = peek(old, p)
-        same = peek(u, p) == peek(v, p)
-        for i in range(n + p * (n - 1), n + (p + 1) * (n - 1)):
-            same = same and peek(u, i) == peek(v, i)
-        if not same:
-            node = leaf(w, v, p, fill)
-            if node == MISS:
-                return False
-        poke(new, p, node)
-    poke(new, n, peek(v, n + peek(w, W_CHANNELS)))
-    return True
-
-
-@compiled
-def rename_leaf(w: int, x: int, renaming: int, node: int, p: int, fill: bool) -> int:
-    """The leaf of process ``p`` after renaming, or ``MISS``."""
-    key = (renaming << 32) | node
-    known = map_find(peek(w, W_RENAMED_LEAVES), key)
-    if known != MISS or not fill:
-        return known
+@apart(F_RENAME_LINK)
+def rename_link(w: int, x: int, place: int, link: int, renaming: int, fill: bool) -> int:
+    """As ``renamed_link`` for the first time."""
     n = peek(w, W_PROCESSES)
     names = peek(w, W_RENAME_PROCESS) + 8 * n * renaming
-    v = peek(x, X_TO)  # its successor is folded by now
-    unfold_leaf(w, node, v, p)
-    state = peek(peek(w, W_RENAME_STATE), peek(v, p) * peek(w, W_RENAMINGS) + renaming)
-    to = peek(x, X_TRIAL)
-    for j in range(n - 1):
-        channel = p * (n - 1) + j
-        renamed = rename_set(w, x, renaming, peek(v, n + channel), fill)
-        if renamed == MISS:
-            return MISS
-        target = peek(names, peek(peek(w, W_TARGET_OF), channel))
-        poke(to, target, renamed)
-    node = state
-    for target in range(n):
-        if target != peek(names, p):
-            node = pair(w, node, peek(to, target), fill)
+    low = renamed_row(w, x, row_at(w, link, 0), renaming, fill)
+    high = renamed_row(w, x, row_at(w, link, 1), renaming, fill)
+    if low == MISS or high == MISS:
+        return MISS
+    p = peek(names, peek(peek(w, W_LOW_OF), place))
+    q = peek(names, peek(peek(w, W_HIGH_OF), place))
+    there = peek(peek(w, W_LINK_OF), p * n + q)
+    if p <= q:
+        known = intern_link(w, there, low, high, fill)
+    else:
+        known = intern_link(w, there, high, low, fill)
+    if known != MISS:
+        poke_half(record_of(w, link) + 8 * L_IMAGES, renaming, known + 1)
+    return known
+
+
+@compiled
+def renamed_link(w: int, x: int, place: int, link: int, renaming: int, fill: bool) -> int:
+    """The link at ``place`` after renaming, or ``MISS``."""
+    known = peek_half(record_of(w, link) + 8 * L_IMAGES, renaming)
+    return known - 1 if known else rename_link(w, x, place, link, renaming, fill)
+
+
+# --- Folding a state into one key ---------------------------------------------------------------
+
+
+@compiled
+def half_of(w: int, links: int, p: int, q: int) -> int:
+    """The state of process ``p`` and what it sent to ``q``, as one number."""
+    link = peek(links, peek(peek(w, W_LINK_OF), p * peek(w, W_PROCESSES) + q))
+    halves = peek(record_of(w, link), L_HALVES)
+    return halves >> 32 if p <= q else halves & LOW
+
+
+@compiled
+def leaf_of(w: int, x: int, links: int, p: int, fill: bool) -> int:
+    """A process with all that it sent, folded, or ``MISS``; that of X_LAYERS if it is equal."""
+    n = peek(w, W_PROCESSES)
+    halves = peek(x, X_HALVES) + 8 * p * n
+    first = 1 if p == 0 and n > 1 else 0
+    same = True
+    for q in range(first, n):
+        if q != p or n == 1:
+            same = same and half_of(w, links, p, q) == peek(halves, q)
+    if same:
+        return peek(peek(x, X_LAYERS), p)
+    node = half_of(w, links, p, first)
+    for q in range(first + 1, n):
+        if q != p:
+            node = pair(peek(w, W_LEAVES), node, half_of(w, links, p, q), fill)
             if node == MISS:
                 return MISS
-    return remember(w, W_RENAMED_LEAVES, key, node)
+    return node
+
+
+@apart(F_FOLD)
+def fold(w: int, x: int, links: int, fill: bool) -> int:
+    """The key of a state, given its links and facts, or ``MISS``.
+
+    Neighbours are folded with neighbours until two are left. What is as in X_LAYERS is known.
+    """
+    n = peek(w, W_PROCESSES)
+    new = peek(x, X_NEW_LAYERS)
+    old = peek(x, X_LAYERS)
+    for p in range(n):
+        node = leaf_of(w, x, links, p, fill)
+        if node == MISS:
+            return MISS
+        poke(new, p, node)
+    poke(new, n, peek(links, peek(w, W_LINKS)))
+    size = n + 1
+    while size > 2:
+        above = 8 * size
+        for i in range(size // 2):
+            a = peek(new, 2 * i)
+            b = peek(new, 2 * i + 1)
+            if a == peek(old, 2 * i) and b == peek(old, 2 * i + 1):
+                node = peek(old + above, i)
+            else:
+                node = pair(peek(w, W_NODES), a, b, fill)
+                if node == MISS:
+                    return MISS
+            poke(new + above, i, node)
+        if size & 1:
+            poke(new + above, size // 2, peek(new, size - 1))
+        new += above
+        old += above
+        size = (size + 1) // 2
+    return (peek(new, 0) << 32) | peek(new, 1)
 
 
 @compiled
-def rename_leaves(w: int, x: int, renaming: int, leaves: int, to: int, fill: bool) -> bool:
-    """The leaves of the renamed vector; False on a miss."""
+def unfold_halves(w: int, x: int, key: int) -> None:
+    """Set X_LAYERS and X_HALVES to those of a key."""
     n = peek(w, W_PROCESSES)
-    names = peek(w, W_RENAME_PROCESS) + 8 * n * renaming
+    keys = peek(peek(w, W_NODES), P_KEYS)
+    layer = peek(x, X_LAYERS)
+    size = n + 1
+    while size > 2:
+        layer += 8 * size
+        size = (size + 1) // 2
+    poke(layer, 0, key >> 32)
+    poke(layer, 1, key & LOW)
+    while size < n + 1:
+        # The size of the layer below: the one whose halving, by rounding up, leads here.
+        below = n + 1
+        while (below + 1) // 2 > size:
+            below = (below + 1) // 2
+        leaves = layer - 8 * below
+        for i in range(below // 2):
+            node = peek(keys, peek(layer, i))
+            poke(leaves, 2 * i, node >> 32)
+            poke(leaves, 2 * i + 1, node & LOW)
+        if below & 1:
+            poke(leaves, below - 1, peek(layer, size - 1))
+        layer = leaves
+        size = below
+    keys = peek(peek(w, W_LEAVES), P_KEYS)
     for p in range(n):
-        node = rename_leaf(w, x, renaming, peek(leaves, p), p, fill)
-        if node == MISS:
-            return False
-        poke(to, peek(names, p), node)
-    facts = rename_set(w, x, renaming, peek(leaves, n), fill)
-    poke(to, n, facts)
-    return facts != MISS
+        halves = peek(x, X_HALVES) + 8 * p * n
+        node = peek(layer, p)
+        first = 1 if p == 0 and n > 1 else 0
+        for q in range(n - 1, first, -1):
+            if q != p:
+                poke(halves, q, peek(keys, node) & LOW)
+                node = peek(keys, node) >> 32
+        poke(halves, first, node)
+
+
+@apart(F_UNFOLD_LINKS)
+def unfold_links(w: int, x: int, key: int) -> None:
+    """Set X_FROM to the links and facts of a key, X_STATES to its process states."""
+    n = peek(w, W_PROCESSES)
+    unfold_halves(w, x, key)
+    halves = peek(x, X_HALVES)
+    keys = peek(peek(w, W_HALVES), P_KEYS)
+    u = peek(x, X_FROM)
+    states = peek(x, X_STATES)
+    for place in range(peek(w, W_LINKS)):
+        p = peek(peek(w, W_LOW_OF), place)
+        q = peek(peek(w, W_HIGH_OF), place)
+        mine = peek(halves, p * n + q)
+        theirs = peek(halves, q * n + p)
+        poke(u, place, map_find(peek(w, W_KNOWN_LINKS), (mine << 32) | theirs))
+        poke(states, p, peek(keys, mine) >> 32)
+        poke(states, q, peek(keys, theirs) >> 32)
+    poke(u, peek(w, W_LINKS), peek(peek(x, X_LAYERS), n))
+
+
+@compiled
+def unfold(w: int, x: int, key: int, v: int) -> None:
+    """The vector of a key."""
+    n = peek(w, W_PROCESSES)
+    unfold_halves(w, x, key)
+    halves = peek(x, X_HALVES)
+    keys = peek(peek(w, W_HALVES), P_KEYS)
+    if n == 1:
+        poke(v, 0, peek(keys, peek(halves, 0)) >> 32)
+    for channel in range(peek(w, W_CHANNELS)):
+        p = peek(peek(w, W_SOURCE_OF), channel)
+        half = peek(keys, peek(halves, p * n + peek(peek(w, W_TARGET_OF), channel)))
+        poke(v, p, half >> 32)
+        poke(v, n + channel, half & LOW)
+    poke(v, n + peek(w, W_CHANNELS), peek(peek(x, X_LAYERS), n))
 
 
 @compiled
@@ -948,129 +1265,137 @@ def least_states(w: int, x: int, v: int) -> int:
 
 
 @compiled
-def canonical(w: int, x: int, v: int, leaves: int, fill: bool) -> bool:
-    """Replace the leaves of ``v`` by those of its least renaming: states first, ties by leaves."""
-    count = least_states(w, x, v)
-    if count == 1 and peek(peek(x, X_BUFFER), 0) == 0:
-        return True
+def rename_links(w: int, x: int, renaming: int, links: int, to: int, fill: bool) -> bool:
+    """The links and facts of the renamed state; False on a miss."""
     n = peek(w, W_PROCESSES)
+    names = peek(w, W_RENAME_PROCESS) + 8 * n * renaming
+    count = peek(w, W_LINKS)
+    for place in range(count):
+        link = renamed_link(w, x, place, peek(links, place), renaming, fill)
+        if link == MISS:
+            return False
+        p = peek(names, peek(peek(w, W_LOW_OF), place))
+        q = peek(names, peek(peek(w, W_HIGH_OF), place))
+        poke(to, peek(peek(w, W_LINK_OF), p * n + q), link)
+    facts = rename_set(w, x, renaming, peek(links, count), fill)
+    poke(to, count, facts)
+    return facts != MISS
+
+
+@compiled
+def canonical(w: int, x: int, fill: bool) -> bool:
+    """Replace X_TO by its least renaming: states first, ties by links; False on a miss."""
+    count = least_states(w, x, peek(x, X_TO_STATES))
+    ties = peek(x, X_BUFFER)
+    if count == 1 and peek(ties, 0) == 0:
+        return True
+    size = peek(w, W_LINKS) + 1
+    links = peek(x, X_TO)
     best = peek(x, X_BEST)
-    trial = best + 8 * (n + 1)
+    trial = best + 8 * size
     # Renaming a set uses the buffer, so the ties are kept beyond what a set can need.
-    ties = peek(x, X_BUFFER) + 8 * 3 * LARGEST_SET
+    ties += 8 * 3 * LARGEST_SET
     copy_words(peek(x, X_BUFFER), ties, count)
     for i in range(count):
-        if not rename_leaves(w, x, peek(ties, i), leaves, trial, fill):
+        if not rename_links(w, x, peek(ties, i), links, trial, fill):
             return False
-        if i == 0 or compare_words(trial, best, n + 1) < 0:
-            copy_words(trial, best, n + 1)
-    copy_words(best, leaves, n + 1)
+        if i == 0 or compare_words(trial, best, size) < 0:
+            copy_words(trial, best, size)
+    copy_words(best, links, size)
     return True
-
-
-@compiled
-def fold(w: int, leaves: int, count: int, fill: bool) -> int:
-    """Fold leaves, neighbour with neighbour, until two are left: the key. Overwrites ``leaves``."""
-    while count > 2:
-        half = 0
-        for i in range(0, count, 2):
-            node = peek(leaves, i)
-            if i + 1 < count:
-                node = pair(w, node, peek(leaves, i + 1), fill)
-                if node == MISS:
-                    return MISS
-            poke(leaves, half, node)
-            half += 1
-        count = half
-    return (peek(leaves, 0) << 32) | peek(leaves, 1)
-
-
-@compiled
-def unfold(w: int, key: int, v: int, leaves: int) -> None:
-    """The vector of a key, and its leaves."""
-    n = peek(w, W_PROCESSES)
-    keys = peek(w, W_PAIR_KEYS)
-    poke(v, 0, key >> 32)
-    poke(v, 1, key & LOW)
-    size = 2
-    while size < n + 1:
-        # The size of the layer below: the one whose halving, by rounding up, leads here.
-        below = n + 1
-        while (below + 1) // 2 > size:
-            below = (below + 1) // 2
-        for i in range(size - 1, -1, -1):
-            node = peek(v, i)
-            if 2 * i + 1 < below:
-                poke(v, 2 * i + 1, peek(keys, node) & LOW)
-                node = peek(keys, node) >> 32
-            poke(v, 2 * i, node)
-        size = below
-    copy_words(v, leaves, n + 1)
-    for p in range(n):
-        unfold_leaf(w, peek(leaves, p), v, p)
-    poke(v, n + peek(w, W_CHANNELS), peek(leaves, n))
 
 
 # --- Passes over many states --------------------------------------------------------------------
 
 
-@compiled
+@apart(F_EMIT)
 def emit(w: int, x: int, kind: int, parent: int, fill: bool) -> bool:
-    """Write the record of the successor in X_TO: canonical leaves, kind of step, parent.
+    """Put the key of the least renaming of X_TO into X_FOUND; False on a miss.
 
-    False on a miss.
+    If it has no key yet, a record of it goes to X_OUT.
     """
-    n = peek(w, W_PROCESSES)
-    v = peek(x, X_TO)
-    leaves = peek(x, X_NEW_LEAVES)
-    if not leaves_of(w, peek(x, X_FROM), v, peek(x, X_OLD_LEAVES), leaves, fill):
+    if not canonical(w, x, fill):
         return False
-    if not canonical(w, x, v, leaves, fill):
-        return False
-    count = peek(x, X_OUT_COUNT)
-    at = peek(x, X_OUT) + 8 * count * (n + 3)
-    copy_words(leaves, at, n + 1)
-    poke(at, n + 1, kind)
-    poke(at, n + 2, parent)
-    poke(x, X_OUT_COUNT, count + 1)
+    links = peek(x, X_TO)
+    key = fold(w, x, links, fill)
+    step = (parent << KIND_BITS) | kind
+    if key == MISS:
+        count = peek(x, X_OUT_COUNT)
+        size = peek(w, W_LINKS) + 2
+        at = peek(x, X_OUT) + 8 * count * size
+        copy_words(links, at, size - 1)
+        poke(at, size - 1, step)
+        poke(x, X_OUT_COUNT, count + 1)
+    else:
+        count = peek(x, X_FOUND_COUNT)
+        found = peek(x, X_FOUND) + 16 * count
+        poke(found, 0, key)
+        poke(found, 1, step)
+        poke(x, X_FOUND_COUNT, count + 1)
     return True
 
 
-@compiled
-def find_rows(w: int, x: int, v: int, rows: int, fill: bool) -> bool:
-    """Set ``rows`` to those of the channels of ``v``; False on a miss."""
-    n = peek(w, W_PROCESSES)
-    for channel in range(peek(w, W_CHANNELS)):
-        state = peek(v, peek(peek(w, W_TARGET_OF), channel))
-        row = row_of(w, x, state, peek(v, n + channel), fill)
-        if row == MISS:
-            return False
-        poke(rows, channel, row)
-    return True
-
-
-@compiled
+@entry_point
 def enter(w: int, x: int, before: int, fill: bool) -> bool:
-    """Emit the vector in X_TO, settled and made canonical: an initial state, or one to be found.
+    """Emit the vector in X_VECTOR, settled and made canonical: an initial state, or one to find.
 
     ``before`` is the set of facts that was there before its last step.
     """
-    v = peek(x, X_TO)
-    last = peek(w, W_PROCESSES) + peek(w, W_CHANNELS)
-    if not find_rows(w, x, v, peek(x, X_TO_ROWS), fill):
+    n = peek(w, W_PROCESSES)
+    v = peek(x, X_VECTOR)
+    to = peek(x, X_TO)
+    count = peek(w, W_LINKS)
+    copy_words(v, peek(x, X_TO_STATES), n)
+    facts = peek(v, n + peek(w, W_CHANNELS))
+    for place in range(count):
+        p = peek(peek(w, W_LOW_OF), place)
+        q = peek(peek(w, W_HIGH_OF), place)
+        link = entered(w, x, place, v, p, q, fill)
+        if link == MISS:
+            return False
+        poke(to, place, link)
+    for p in range(n if peek(w, W_SATURATES) else 0):
+        row = local_row(w, peek(v, p), fill)
+        if row == MISS:
+            return False
+        facts = union(w, x, facts, peek(peek(w, W_ARENA), peek(peek(w, W_ARENA), row + 2)), fill)
+        if facts == MISS:
+            return False
+    poke(to, count, facts)
+    if peek(w, W_SATURATES) and not spill(w, x, fill):
         return False
-    for p in range(peek(w, W_PROCESSES)):
-        poke(peek(x, X_FROM), p, MISS)  # there is no state to compare with
-    if peek(w, W_SATURATES):
-        for channel in range(peek(w, W_CHANNELS)):
-            poke(peek(x, X_DIRTY), channel, 1)
-        for p in range(peek(w, W_PROCESSES)):
-            if not settle_process(w, x, v, p, fill):
-                return False
-    contents(w, x, v)
-    if peek(v, last) == before and not forget_facts(w, x, v, fill):
-        return False
+    if peek(to, count) == before:
+        kept = still_present(w, x, peek(x, X_TO_STATES), before, fill)
+        if kept == MISS:
+            return False
+        poke(to, count, kept)
     return emit(w, x, 0, 0, fill)
+
+
+@compiled
+def entered(w: int, x: int, place: int, v: int, p: int, q: int, fill: bool) -> int:
+    """The link of two processes of a vector, or ``MISS``."""
+    n = peek(w, W_PROCESSES)
+    arena = peek(w, W_ARENA)
+    if n == 1:
+        low = row_of(w, x, peek(v, 0), 0, fill)
+        return low if low == MISS else intern_link(w, place, low, low, fill)
+    channel = n + peek(peek(w, W_CHANNEL_OF), q * n + p)
+    low = row_of(w, x, peek(v, p), peek(v, channel), fill)
+    channel = n + peek(peek(w, W_CHANNEL_OF), p * n + q)
+    high = row_of(w, x, peek(v, q), peek(v, channel), fill)
+    if low == MISS or high == MISS:
+        return MISS
+    if peek(w, W_SATURATES):
+        mine = local_row(w, peek(v, p), fill)
+        theirs = local_row(w, peek(v, q), fill)
+        if mine == MISS or theirs == MISS:
+            return MISS
+        high = added(w, x, high, sent_to(w, peek(arena, mine + 2), q), fill)
+        low = added(w, x, low, sent_to(w, peek(arena, theirs + 2), p), fill)
+        if low == MISS or high == MISS:
+            return MISS
+    return close(w, x, place, low, high, fill)
 
 
 @compiled
@@ -1082,52 +1407,197 @@ def put_aside(x: int, position: int, p: int, q: int, entry: int) -> None:
 
 
 @compiled
-def take(w: int, x: int, p: int, entry: int, fill: bool) -> bool:
-    """Set X_TO to what one step of process ``p`` makes of the state in X_FROM; False on a miss."""
-    u = peek(x, X_FROM)
-    v = peek(x, X_TO)
-    rows = peek(x, X_FROM_ROWS)
+def spill_row(w: int, x: int, source: int, row: int, fill: bool) -> int:
+    """Add to X_TO what the quiet steps of a row add: 1 if anything was new, else 0, or ``MISS``."""
     n = peek(w, W_PROCESSES)
-    channels = peek(w, W_CHANNELS)
-    last = n + channels
-    copy_words(u, v, n)
-    poke(v, last, peek(u, last))
-    copy_words(rows, peek(x, X_TO_ROWS), channels)
-    after = peek(peek(w, W_ARENA), entry)
-    moves = peek(u, p) != after
-    poke(v, p, after)
-    if moves and not receive(w, x, v, p, rows, fill):
-        return False
-    if not add_bundle(w, x, v, p, entry + 2, fill):
-        return False
-    if moves and peek(w, W_SATURATES) and not settle_process(w, x, v, p, fill):
-        return False
-    return not moves or peek(v, last) != peek(u, last) or forget_facts(w, x, v, fill)
+    to = peek(x, X_TO)
+    last = peek(w, W_LINKS)
+    bundle = peek(w, W_ARENA) + 8 * peek(peek(w, W_ARENA), row + 2)
+    facts = union(w, x, peek(to, last), peek(bundle, 0), fill)
+    if facts == MISS:
+        return MISS
+    news = 1 if facts != peek(to, last) else 0
+    poke(to, last, facts)
+    for j in range(peek(bundle, 1)):
+        target = peek(bundle, 2 + 2 * j)
+        place = peek(peek(w, W_LINK_OF), source * n + target)
+        side = 1 if source > target else 0
+        state = peek(peek(x, X_TO_STATES), source)
+        old = peek(to, place)
+        link = changed(w, x, place, old, side, state, peek(bundle, 3 + 2 * j), fill)
+        if link == MISS:
+            return MISS
+        if link != old:
+            news = 1
+        poke(to, place, link)
+    return news
+
+
+@apart(F_SPILL)
+def spill(w: int, x: int, fill: bool) -> bool:
+    """Take the quiet steps of X_TO that reach beyond their link until they add nothing.
+
+    False on a miss.
+    """
+    news = 1
+    while news:
+        news = 0
+        for place in range(peek(w, W_LINKS)):
+            link = peek(peek(x, X_TO), place)
+            if not peek(record_of(w, link), L_SPILLS):
+                continue
+            low = spill_row(w, x, peek(peek(w, W_LOW_OF), place), row_at(w, link, 0), fill)
+            high = spill_row(w, x, peek(peek(w, W_HIGH_OF), place), row_at(w, link, 1), fill)
+            if low == MISS or high == MISS:
+                return False
+            news |= low | high
+    return True
 
 
 @compiled
+def still_present(w: int, x: int, states: int, facts: int, fill: bool) -> int:
+    """The facts with which some process in ``states`` can still clash, or ``MISS``.
+
+    Facts are dropped after a step that records nothing, and before any other: so each is judged
+    once with all that it was recorded with.
+    """
+    if facts == 0 or not peek(w, W_PRUNES):
+        return facts
+    kept = 0
+    for p in range(peek(w, W_PROCESSES)):
+        of_process = present(w, x, peek(states, p), facts, fill)
+        if of_process == MISS:
+            return MISS
+        kept = union(w, x, kept, of_process, fill)
+        if kept == MISS:
+            return MISS
+    return kept
+
+
+@compiled
+def find_present(w: int, x: int, facts: int, fill: bool) -> bool:
+    """Set X_OTHERS: of these facts, those with which any process but one can still clash."""
+    n = peek(w, W_PROCESSES)
+    of_process = peek(x, X_PRESENT)
+    others = peek(x, X_OTHERS)
+    for p in range(n):
+        kept = 0
+        if facts and peek(w, W_PRUNES):
+            kept = present(w, x, peek(peek(x, X_STATES), p), facts, fill)
+            if kept == MISS:
+                return False
+        poke(of_process, p, kept)
+    for p in range(n):
+        kept = 0
+        for q in range(n):
+            if q != p:
+                kept = union(w, x, kept, peek(of_process, q), fill)
+                if kept == MISS:
+                    return False
+        poke(others, p, kept)
+    return True
+
+
+@compiled
+def facts_after(w: int, x: int, p: int, after: int, recorded: int, fill: bool) -> int:
+    """The facts after a step of process ``p`` to a new state, before quiet ones, or ``MISS``."""
+    facts = union(w, x, peek(peek(x, X_FROM), peek(w, W_LINKS)), recorded, fill)
+    if facts == MISS or not peek(w, W_SATURATES):
+        return facts
+    row = local_row(w, after, fill)
+    if row == MISS:
+        return MISS
+    arena = peek(w, W_ARENA)
+    return union(w, x, facts, peek(arena, peek(arena, row + 2)), fill)
+
+
+@compiled
+def facts_kept(w: int, x: int, p: int, after: int, fill: bool) -> int:
+    """What is kept of the facts of X_FROM when process ``p`` has moved, or ``MISS``."""
+    facts = peek(peek(x, X_FROM), peek(w, W_LINKS))
+    others = peek(peek(x, X_OTHERS), p)
+    if others == facts or not peek(w, W_PRUNES):
+        return facts
+    mine = present(w, x, after, facts, fill)
+    return mine if mine == MISS else union(w, x, others, mine, fill)
+
+
+@compiled
+def take(w: int, x: int, p: int, entry: int, fill: bool) -> bool:
+    """Set X_TO to what a step of process ``p`` makes of the state in X_FROM; False on a miss."""
+    u = peek(x, X_FROM)
+    v = peek(x, X_TO)
+    n = peek(w, W_PROCESSES)
+    last = peek(w, W_LINKS)
+    at = peek(w, W_ARENA) + 8 * entry
+    after = peek(at, 0)
+    moves = peek(peek(x, X_STATES), p) != after
+    copy_words(u, v, last + 1)
+    copy_words(peek(x, X_STATES), peek(x, X_TO_STATES), n)
+    poke(peek(x, X_TO_STATES), p, after)
+    spills = 0
+    for q in range(n):
+        effect = peek(at, 3 + q)
+        if (q == p and n > 1) or not (moves or effect & LOW):
+            continue
+        place = peek(peek(w, W_LINK_OF), p * n + q)
+        link = change(w, x, place, peek(u, place), 1 if p > q else 0, after, effect, fill)
+        if link == MISS:
+            return False
+        poke(v, place, link)
+        spills |= peek(record_of(w, link), L_SPILLS)
+    if not moves:
+        facts = union(w, x, peek(u, last), peek(at, 2), fill)
+    else:
+        facts = facts_after(w, x, p, after, peek(at, 2), fill)
+    poke(v, last, facts)
+    if facts == MISS or (moves and spills and peek(w, W_SATURATES) and not spill(w, x, fill)):
+        return False
+    if moves and peek(v, last) == peek(u, last):
+        poke(v, last, facts_kept(w, x, p, after, fill))
+    return peek(v, last) != MISS
+
+
+@apart(F_EXPAND_ENTRY)
 def expand_entry(w: int, x: int, p: int, entry: int, parent: int, fill: bool) -> bool:
     """Emit the successor of the state in X_FROM by one step of process ``p``; False on a miss."""
-    n = peek(w, W_PROCESSES)
-    done = take(w, x, p, entry, fill)
-    contents(w, x, peek(x, X_TO))
-    if not done:
+    quiet = peek(peek(w, W_ARENA), entry) == peek(peek(x, X_STATES), p)
+    if quiet and adds_nothing(w, x, p, entry, fill):
+        return True
+    if not take(w, x, p, entry, fill):
         return False
-    if compare_words(peek(x, X_FROM), peek(x, X_TO), n + peek(w, W_CHANNELS) + 1) == 0:
-        return True  # a quiet step that adds nothing
     return emit(w, x, peek(peek(w, W_ARENA), entry + 1), parent, fill)
+
+
+@compiled
+def adds_nothing(w: int, x: int, p: int, entry: int, fill: bool) -> bool:
+    """Is everything that a quiet step of process ``p`` adds in X_FROM, for all that is known?"""
+    at = peek(w, W_ARENA) + 8 * entry
+    n = peek(w, W_PROCESSES)
+    u = peek(x, X_FROM)
+    for q in range(n):
+        effect = peek(at, 3 + q)
+        if not effect & LOW:
+            continue
+        place = peek(peek(w, W_LINK_OF), p * n + q)
+        link = peek(u, place)
+        side = 1 if p > q else 0
+        if change(w, x, place, link, side, peek(at, 0), effect, fill) != link:
+            return False
+    facts = peek(u, peek(w, W_LINKS))
+    return union(w, x, facts, peek(at, 2), fill) == facts
 
 
 @compiled
 def row_for(w: int, x: int, p: int, q: int, fill: bool) -> int:
     """The row of process ``p`` of X_FROM for the channel from ``q``, or for its own actions."""
-    n = peek(w, W_PROCESSES)
     if q == p:
-        return local_row(w, peek(peek(x, X_FROM), p), fill)
-    return peek(peek(x, X_FROM_ROWS), peek(peek(w, W_CHANNEL_OF), q * n + p))
+        return local_row(w, peek(peek(x, X_STATES), p), fill)
+    place = peek(peek(w, W_LINK_OF), p * peek(w, W_PROCESSES) + q)
+    return row_at(w, peek(peek(x, X_FROM), place), 1 if p > q else 0)
 
 
-@compiled
+@apart(F_EXPAND_ROW)
 def expand_row(w: int, x: int, p: int, q: int, which: int, parent: int, fill: bool) -> None:
     """Emit the successors of the state in X_FROM by the steps of one row of process ``p``."""
     row = row_for(w, x, p, q, fill)
@@ -1140,21 +1610,37 @@ def expand_row(w: int, x: int, p: int, q: int, which: int, parent: int, fill: bo
     poke(x, X_STEPS, peek(x, X_STEPS) + moves + quiets)
     poke(x, X_MOVES, peek(x, X_MOVES) + moves)
     first = row + ENTRIES if which == MOVES else row + ENTRIES + moves
-    for i in range(first, first + (moves if which == MOVES else quiets)):
+    for i in range(first, first + (moves if which == MOVES else peek(arena, row + 5))):
         if not expand_entry(w, x, p, peek(arena, i), parent, fill):
             put_aside(x, parent, p, q, i - row)
 
 
 @compiled
+def load(w: int, x: int, key: int, which: int, fill: bool) -> bool:
+    """Prepare to expand a state; False on a miss."""
+    unfold_links(w, x, key)
+    if which != MOVES:
+        return True
+    facts = peek(x, X_FROM) + 8 * peek(w, W_LINKS)
+    kept = still_present(w, x, peek(x, X_STATES), peek(facts, 0), fill)
+    poke(facts, 0, kept)
+    return kept != MISS and find_present(w, x, kept, fill)
+
+
+@apart(F_EXPAND_STATE)
 def expand_state(w: int, x: int, key: int, which: int, parent: int, fill: bool) -> None:
     """Emit all successors of a state."""
     n = peek(w, W_PROCESSES)
-    u = peek(x, X_FROM)
-    unfold(w, key, u, peek(x, X_OLD_LEAVES))
-    known = find_rows(w, x, u, peek(x, X_FROM_ROWS), fill)
-    if not known or (which == MOVES and not forget_facts(w, x, u, fill)):
+    if not load(w, x, key, which, fill):
         put_aside(x, parent, n, n, MISS)
         return
+    for place in range(peek(w, W_LINKS)):
+        if not is_open(w, place, peek(peek(x, X_FROM), place)):
+            if fill:
+                open_links(w, x)
+            else:
+                put_aside(x, parent, n, 0, MISS)
+            break
     for p in range(n):
         for q in range(n):
             expand_row(w, x, p, q, which, parent, fill)
@@ -1164,10 +1650,11 @@ def expand_state(w: int, x: int, key: int, which: int, parent: int, fill: bool) 
 def has_output_room(x: int, room: int) -> bool:
     """Do ``room`` more records fit, and as many tasks?"""
     records = peek(x, X_OUT_COUNT) + room <= peek(x, X_OUT_CAPACITY)
+    records = records and peek(x, X_FOUND_COUNT) + room <= peek(x, X_FOUND_CAPACITY)
     return records and peek(x, X_MISSED_COUNT) + room <= peek(x, X_MISSED_CAPACITY)
 
 
-@compiled
+@entry_point
 def expand(
     w: int, x: int, keys: int, first: int, end: int, which: int, room: int, fill: bool
 ) -> int:
@@ -1183,7 +1670,7 @@ def expand(
     return end
 
 
-@compiled
+@entry_point
 def redo(
     w: int,
     x: int,
@@ -1205,15 +1692,21 @@ def redo(
         p = (task >> 34) & 63
         q = (task >> 28) & 63
         entry = (task & ((1 << 28) - 1)) - 1
+        if p == n and q == 0:
+            unfold_links(w, x, peek(keys, task >> 40))
+            open_links(w, x)
+            position = MISS
+            continue
         if p == n:
             expand_state(w, x, peek(keys, task >> 40), which, task >> 40, fill)
+            position = MISS
             continue
         if task >> 40 != position:
             position = task >> 40
-            unfold(w, peek(keys, position), peek(x, X_FROM), peek(x, X_OLD_LEAVES))
-            find_rows(w, x, peek(x, X_FROM), peek(x, X_FROM_ROWS), fill)
-            if which == MOVES:
-                forget_facts(w, x, peek(x, X_FROM), fill)
+            if not load(w, x, peek(keys, position), which, fill):
+                put_aside(x, position, p, q, entry)
+                position = MISS
+                continue
         if entry == MISS:
             expand_row(w, x, p, q, which, position, fill)
             continue
@@ -1224,56 +1717,63 @@ def redo(
 
 
 @compiled
-def sift(w: int, x: int) -> None:
-    """Sort the records of a worker by what is known of their states; reads the tables only.
+def visited_place(w: int, key: int) -> int:
+    """The address of where a key would stand in the visited set if it were alone."""
+    h = scramble(key)
+    shard = peek(w, W_VISITED) + 24 * shard_of(h)
+    return peek(shard, 0) + 8 * place_of(h & ((1 << WORD_BITS) - 1), peek(shard, 1))
 
-    States that were visited are dropped, others go to X_FOUND; records of states that have no key
-    yet stay. A loop of its own, so that the processor can wait for many places in memory at once.
+
+@entry_point
+def sift(w: int, x: int) -> None:
+    """Drop from X_FOUND what was visited; reads the tables only.
+
+    A loop of its own, so that the processor can wait for many places in memory at once.
     """
-    n = peek(w, W_PROCESSES)
-    size = n + 3
-    out = peek(x, X_OUT)
-    leaves = peek(x, X_NEW_LEAVES)
     fired = peek(x, X_FIRED)
-    found = peek(x, X_FOUND) + 16 * peek(x, X_FOUND_COUNT)
-    kept = out
-    for i in range(peek(x, X_OUT_COUNT)):
-        at = out + 8 * i * size
-        copy_words(at, leaves, n + 1)
-        key = fold(w, leaves, n + 1, False)
-        kind = peek(at, n + 1)
-        if key == MISS:
-            if kept != at:
-                copy_words(at, kept, size)
-            kept += 8 * size
-            continue
+    found = peek(x, X_FOUND)
+    count = peek(x, X_FOUND_COUNT)
+    kept = peek(x, X_SIFTED)
+    for i in range(kept, count):
+        if i + AHEAD < count:
+            prefetch(visited_place(w, peek(found, 2 * (i + AHEAD))), 0)
+        key = peek(found, 2 * i)
+        step = peek(found, 2 * i + 1)
+        kind = step & ((1 << KIND_BITS) - 1)
         poke(fired, kind, peek(fired, kind) + 1)
         if not is_visited(w, key):
-            poke(found, 0, key)
-            poke(found, 1, kind)
-            found += 16
-    poke(x, X_OUT_COUNT, (kept - out) // (8 * size))
-    poke(x, X_FOUND_COUNT, (found - peek(x, X_FOUND)) // 16)
+            poke(found, 2 * kept, key)
+            poke(found, 2 * kept + 1, step)
+            kept += 1
+    poke(x, X_FOUND_COUNT, kept)
+    poke(x, X_SIFTED, kept)
 
 
-@compiled
-def fold_records(w: int, x: int) -> None:
-    """Give the states of all records of a worker keys, and move them to X_FOUND."""
-    n = peek(w, W_PROCESSES)
-    fired = peek(x, X_FIRED)
+@entry_point
+def fold_records(w: int, x: int, first: int) -> int:
+    """Give the states of a worker's records from ``first`` on keys, and move them to X_FOUND.
+
+    Returns where it stopped for want of room in a table.
+    """
+    size = peek(w, W_LINKS) + 2
     found = peek(x, X_FOUND) + 16 * peek(x, X_FOUND_COUNT)
-    for i in range(peek(x, X_OUT_COUNT)):
-        at = peek(x, X_OUT) + 8 * i * (n + 3)
-        kind = peek(at, n + 1)
-        poke(fired, kind, peek(fired, kind) + 1)
-        poke(found, 0, fold(w, at, n + 1, True))
-        poke(found, 1, kind)
+    count = peek(x, X_OUT_COUNT)
+    for i in range(first, count):
+        at = peek(x, X_OUT) + 8 * i * size
+        key = fold(w, x, at, True)
+        if key == MISS:
+            count = i
+            break
+        poke(found, 0, key)
+        poke(found, 1, peek(at, size - 1))
         found += 16
-    poke(x, X_FOUND_COUNT, peek(x, X_FOUND_COUNT) + peek(x, X_OUT_COUNT))
-    poke(x, X_OUT_COUNT, 0)
+    poke(x, X_FOUND_COUNT, (found - peek(x, X_FOUND)) // 16)
+    if count == peek(x, X_OUT_COUNT):
+        poke(x, X_OUT_COUNT, 0)
+    return count
 
 
-@compiled
+@entry_point
 def visit_found(
     w: int, found: int, first: int, end: int, me: int, workers: int, news: int, fresh: int
 ) -> int:
@@ -1284,6 +1784,8 @@ def visit_found(
     """
     count = peek(news, 0)
     for i in range(first, end):
+        if i + AHEAD < end:
+            prefetch(visited_place(w, peek(found, 2 * (i + AHEAD))), 0)
         key = peek(found, 2 * i)
         if shard_of(scramble(key)) % workers != me:
             continue
@@ -1292,7 +1794,7 @@ def visit_found(
             end = i
             break
         if new:
-            kind = peek(found, 2 * i + 1)
+            kind = peek(found, 2 * i + 1) & ((1 << KIND_BITS) - 1)
             poke(fresh, kind, peek(fresh, kind) + 1)
             count += 1
             poke(news, count, key)
@@ -1303,7 +1805,7 @@ def visit_found(
 # --- States whose messages and facts are among those of another with the same process states -----
 
 
-@compiled
+@entry_point
 def sign(w: int, x: int, keys: int, first: int, end: int, signs: int, order: int) -> None:
     """Sign the states ``keys[first:end]``: two words of bits for their tokens, whatever renamed.
 
@@ -1311,10 +1813,10 @@ def sign(w: int, x: int, keys: int, first: int, end: int, signs: int, order: int
     """
     n = peek(w, W_PROCESSES)
     width = n + peek(w, W_CHANNELS) + 1
-    v = peek(x, X_FROM)
+    v = peek(x, X_VECTOR)
     least = peek(w, W_LEAST_TOKEN)
     for i in range(first, end):
-        unfold(w, peek(keys, i), v, peek(x, X_OLD_LEAVES))
+        unfold(w, x, peek(keys, i), v)
         even = 0
         odd = 0
         count = 0
@@ -1399,7 +1901,7 @@ def is_dominated(w: int, u: int, v: int, renaming: int) -> bool:
     return is_renamed_subset(w, renaming, peek(u, last), peek(v, last))
 
 
-@compiled
+@entry_point
 def mark_dominated(
     w: int, x: int, keys: int, signs: int, order: int, ranks: int, first: int, end: int, marks: int
 ) -> None:
@@ -1409,7 +1911,8 @@ def mark_dominated(
     marked need to be compared with: being dominated, renamed or not, is transitive.
     """
     start = first
-    leaves = peek(x, X_OLD_LEAVES)
+    u = peek(x, X_VECTOR)
+    v = peek(x, X_VECTOR_2)
     for i in range(first, end):
         a = peek(ranks, i)
         if peek(order, peek(ranks, start)) >> LEVEL_BITS != peek(order, a) >> LEVEL_BITS:
@@ -1424,24 +1927,24 @@ def mark_dominated(
             ):
                 continue
             if not unfolded:
-                unfold(w, peek(keys, a), peek(x, X_FROM), leaves)
+                unfold(w, x, peek(keys, a), u)
                 unfolded = True
-            unfold(w, peek(keys, b), peek(x, X_TO), leaves)
+            unfold(w, x, peek(keys, b), v)
             renaming = 0
             while not peek(marks, a) and renaming < peek(w, W_RENAMINGS):
-                if is_dominated(w, peek(x, X_FROM), peek(x, X_TO), renaming):
+                if is_dominated(w, u, v, renaming):
                     poke(marks, a, 1)
                 renaming += 1
             if peek(marks, a):
                 break
 
 
-@compiled
+@entry_point
 def unfold_all(w: int, x: int, keys: int, count: int, out: int) -> None:
     """The vectors of many keys, row by row."""
     width = peek(w, W_PROCESSES) + peek(w, W_CHANNELS) + 1
     for i in range(count):
-        unfold(w, peek(keys, i), out + 8 * width * i, peek(x, X_OLD_LEAVES))
+        unfold(w, x, peek(keys, i), out + 8 * width * i)
 
 
 # --- Combinations of values that properties are about -------------------------------------------
@@ -1457,7 +1960,7 @@ def see(seen: int, key: int, pending: int, count: int) -> int:
     return count + 1
 
 
-@compiled
+@entry_point
 def combinations(
     w: int, x: int, keys: int, first: int, end: int, seen: int, pending: int, room: int
 ) -> int:
@@ -1468,7 +1971,7 @@ def combinations(
     of ``room`` in a list.
     """
     n = peek(w, W_PROCESSES)
-    v = peek(x, X_FROM)
+    v = peek(x, X_VECTOR)
     tuples = peek(pending, 3)
     pairs = peek(pending, 4)
     facts = peek(pending, 5)
@@ -1477,10 +1980,14 @@ def combinations(
         if max(tuples, pairs, facts) + n * n > room:
             end = i
             break
-        unfold(w, peek(keys, i), v, peek(x, X_OLD_LEAVES))
+        unfold(w, x, peek(keys, i), v)
         node = peek(v, 0)
         for p in range(1, n):
-            node = pair(w, node, peek(v, p), True)
+            if node != MISS:
+                node = pair(peek(w, W_TUPLES), node, peek(v, p), True)
+        if node == MISS:
+            end = i
+            break
         key = (node << 32) | peek(v, last)
         if map_find(peek(seen, 0), key) != MISS:
             continue
@@ -1500,7 +2007,7 @@ def combinations(
     return end
 
 
-@compiled
+@entry_point
 def masks(
     w: int,
     x: int,
@@ -1519,14 +2026,14 @@ def masks(
     state + 1, mask. Returns where it stopped.
     """
     n = peek(w, W_PROCESSES)
-    v = peek(x, X_FROM)
+    v = peek(x, X_VECTOR)
     bit = peek(relation, 0)
     by_state = peek(relation, 1)
     bits = peek(relation, 2)
     kinds = peek(relation, 3)
     count = peek(pending, 1)
     for i in range(first, end):
-        unfold(w, peek(keys, i), v, peek(x, X_OLD_LEAVES))
+        unfold(w, x, peek(keys, i), v)
         facts = peek(v, n + peek(w, W_CHANNELS))
         if facts == 0:
             continue
@@ -1558,33 +2065,41 @@ def masks(
     return end
 
 
-ENTRY_POINTS: tuple[tuple[Callable[..., object], int], ...] = (
-    (map_find, 2),
-    (map_put, 3),
-    (intern_set, 4),
-    (add_row, 6),
-    (expand, 8),
-    (redo, 9),
-    (sift, 2),
-    (fold_records, 2),
-    (visit, 2),
-    (visit_found, 8),
-    (copy_shard, 4),
-    (fold, 4),
-    (unfold_all, 5),
-    (enter, 4),
-    (sign, 7),
-    (mark_dominated, 9),
-    (combinations, 8),
-    (masks, 9),
+ENTRY_POINTS: tuple[Any, ...] = (
+    map_find,
+    map_put,
+    map_copy,
+    scramble,
+    shard_of,
+    visit,
+    copy_shard,
+    new_set,
+    reindex_sets,
+    reindex_pairs,
+    add_row,
+    expand,
+    redo,
+    sift,
+    fold_records,
+    visit_found,
+    unfold_all,
+    enter,
+    sign,
+    mark_dominated,
+    combinations,
+    masks,
 )
-"""What Python calls, with the number of parameters; those with a ``bool`` have it last."""
+"""What Python calls."""
 
 
-def prepare(entry: tuple[Callable[..., object], int]) -> None:
-    """Compile one of the ``ENTRY_POINTS``, or load it if it was compiled before."""
-    function, parameters = entry
-    words: list[object] = [types.int64] * parameters
-    if "fill" in function.py_func.__code__.co_varnames[:parameters]:  # type: ignore[attr-defined]
-        words[-1] = types.boolean
-    function.compile(tuple(words))  # type: ignore[attr-defined]
+def prepare(function: Any) -> None:
+    """Compile a function, or load it if it was compiled before."""
+    function.compile(signature_of(function.py_func).args)
+
+
+def address_of(function: Any) -> int:
+    """The address of a function that was compiled apart."""
+    prepare(function)
+    compiled_function = function.overloads[signature_of(function.py_func).args]
+    name = compiled_function.fndesc.llvm_cfunc_wrapper_name
+    return int(compiled_function.library.get_pointer_to_function(name))

@@ -174,7 +174,7 @@ class Judged:
             entries: list[int] = []
             for entry in taken:
                 places.append(at + len(entries))
-                entries += tables.words_of(entry)
+                entries += tables.words_of(state, entry)
             words += [len(taken), *places, *entries]
         self._hold(x.G_ACTIONS, rows)
         self._hold(x.G_ROWS, np.array(words, np.int64))

@@ -133,6 +133,55 @@ def _empty_map(size: int) -> Words:
     return words
 
 
+class Pairs:
+    """A growable table of the kernel that numbers pairs of numbers."""
+
+    def __init__(self, block: Words, slot: int) -> None:
+        """Make an empty table; ``block[slot]`` holds the address of its own block."""
+        self.block = np.zeros(k.P_SLOTS, np.int64)
+        self.keys = np.zeros(0, np.int64)
+        self.index = np.zeros(0, np.int32)
+        block[slot] = self.block.ctypes.data
+        self.make_room()
+
+    @property
+    def memory(self) -> int:
+        """Bytes held."""
+        return self.keys.nbytes + self.index.nbytes
+
+    def make_room(self) -> None:
+        """Grow if it is nearly full; the index is at most 80 percent full."""
+        count = int(self.block[k.P_COUNT])
+        wanted = count + count // 32 + (1 << 10)
+        if wanted > len(self.keys):
+            grown = np.zeros(wanted + wanted // 8, np.int64)
+            grown[:count] = self.keys[:count]
+            self.keys = grown
+        size = len(self.index)
+        if wanted * 5 > size * 4:
+            self.index = np.zeros(0, np.int32)  # the old one is freed first
+            self.index = np.zeros(max(wanted * 5 // 4, size + size // 3) + 1, np.int32)
+            self._place()
+            k.reindex_pairs(self.block.ctypes.data)
+        self._place()
+
+    def _place(self) -> None:
+        size = len(self.index)
+        self.block[k.P_KEYS], self.block[k.P_INDEX] = self.keys.ctypes.data, self.index.ctypes.data
+        self.block[k.P_SIZE] = size
+        self.block[k.P_CAPACITY] = min(len(self.keys), size * 4 // 5)
+
+    def dump(self) -> list[np.ndarray[Any, Any]]:
+        """All that ``replace`` needs."""
+        return [self.block.copy(), self.keys, self.index]
+
+    def replace(self, block: Words, keys: Words, index: np.ndarray[Any, Any]) -> None:
+        """Hold this dump instead."""
+        self.block[k.P_COUNT] = block[k.P_COUNT]
+        self.keys, self.index = keys, index
+        self._place()
+
+
 MAP_SLOTS = (
     k.W_STEPS,
     k.W_KEPT,
@@ -142,8 +191,9 @@ MAP_SLOTS = (
     k.W_ADDED,
     k.W_UNIONS,
     k.W_RENAMED,
-    k.W_RENAMED_LEAVES,
+    k.W_KNOWN_LINKS,
 )
+PAIR_SLOTS = (k.W_HALVES, k.W_LEAVES, k.W_NODES, k.W_TUPLES)
 
 StepObserver = Callable[[int, Cause[Any, Any], Outcome[Any, Any, Any] | None, str, bool], None]
 
@@ -187,12 +237,17 @@ class Tables(Generic[State, Message, Action, Fact]):
         self._token_images: list[tuple[int, ...]] = []
         self._asked: list[tuple[int, int, int]] = []
         self._set_ids: dict[tuple[int, ...], int] = {}
+        self._changes: dict[tuple[int, int, int, int], int] = {}
+        """(State, other process, state after, messages) -> a number, for a state and a process."""
+        self._change_counts: dict[int, int] = {}
         self.channel_tokens: dict[tuple[int, int], int] = {}
         self.most_actions = 0
         self.evaluated: dict[str, int] = {}
         self._arrays: dict[int, Words] = {}
         self._maps: dict[int, Map] = {}
         self.w = np.zeros(k.W_SLOTS, np.int64)
+        for slot, function in k.APART.items():
+            self.w[slot] = k.address_of(function)
         self._lay_out()
 
     # --- Memory ---------------------------------------------------------------------------------
@@ -234,8 +289,7 @@ class Tables(Generic[State, Message, Action, Fact]):
         self._place(k.W_RENAME_STATE, np.zeros((1 << 10) * len(self.renamings), np.int64))
         self._place(k.W_RENAME_TOKEN, np.zeros((1 << 10) * len(self.renamings), np.int64))
         self._place(k.W_LEAST_TOKEN, np.zeros(1 << 10, np.int64))
-        self._place(k.W_PAIR_KEYS, np.zeros(1 << 14, np.int64))
-        self._index_pairs(1 << 15)
+        self._lay_out_links()
         self._place(k.W_ARENA, np.zeros(1 << 20, np.int64))
         self.w[k.W_ARENA_CAPACITY] = 1 << 20
         self._place(k.W_SETS, np.zeros(1 << 15, np.int64))
@@ -250,7 +304,26 @@ class Tables(Generic[State, Message, Action, Fact]):
         self.w[k.W_VISITED] = self.visited.address
         self._tokens_buffer = np.zeros(k.LARGEST_SET, np.int64)
         for slot in MAP_SLOTS:
-            self._maps[slot] = Map(1 << 16, self.w, slot)
+            self._maps[slot] = Map(1 << 12, self.w, slot)
+        self._pairs = {slot: Pairs(self.w, slot) for slot in PAIR_SLOTS}
+
+    def _lay_out_links(self) -> None:
+        """A link for each two processes; a single process has one with itself."""
+        n = len(self.processes)
+        ends = [(p, q) for p in range(n) for q in range(p + 1, n)] or [(0, 0)]
+        link_of = np.zeros(n * n, np.int64)
+        for i, (p, q) in enumerate(ends):
+            link_of[[p * n + q, q * n + p]] = i
+        self.links = len(ends)
+        self.w[k.W_LINKS] = len(ends)
+        self._place(k.W_LINK_OF, link_of)
+        self._place(k.W_LOW_OF, np.array([p for p, _ in ends], np.int64))
+        self._place(k.W_HIGH_OF, np.array([q for _, q in ends], np.int64))
+        self._place(k.W_CHANGES, np.zeros((1 << 10) * n, np.int64))
+        words = k.L_IMAGES + (len(self.renamings) + 1) // 2
+        self.w[k.W_LINK_WORDS] = words
+        self.w[k.W_LINK_CAPACITY] = 1 << 12
+        self._place(k.W_LINK_RECORDS, np.zeros((1 << 12) * words, np.int64))
 
     def _group(self) -> list[tuple[int, ...]]:
         """All renamings of interchangeable processes, as tuples of positions; identity first."""
@@ -267,11 +340,17 @@ class Tables(Generic[State, Message, Action, Fact]):
             renamings.append(tuple(mapping.get(p, p) for p in range(n)))
         return sorted(renamings)
 
-    def make_room(self, extra_pairs: int = 0) -> None:
-        """Grow every table that is more than half full."""
+    def make_room(self) -> None:
+        """Grow every table that is nearly full."""
         for table in self._maps.values():
             table.make_room(0)
-        self._make_pair_room(int(self.w[k.W_PAIR_COUNT]) + extra_pairs)
+        for pairs in self._pairs.values():
+            pairs.make_room()
+        capacity = int(self.w[k.W_LINK_CAPACITY])
+        if self.w[k.W_LINK_COUNT] * 3 > capacity * 2:
+            capacity += capacity // 2
+            self._extend(k.W_LINK_RECORDS, capacity, int(self.w[k.W_LINK_WORDS]))
+            self.w[k.W_LINK_CAPACITY] = capacity
         if self.w[k.W_ARENA_TOP] * 2 > self.w[k.W_ARENA_CAPACITY]:
             self._extend(k.W_ARENA, int(self.w[k.W_ARENA_CAPACITY]) * 2, 1)
             self.w[k.W_ARENA_CAPACITY] *= 2
@@ -283,35 +362,12 @@ class Tables(Generic[State, Message, Action, Fact]):
             self.w[k.W_SET_MASK] = capacity * 2 - 1
             k.reindex_sets(self.address)
 
-    def _make_pair_room(self, count: int) -> None:
-        """Let this many pairs fit; the index is never more than 70 percent full."""
-        keys = self._arrays[k.W_PAIR_KEYS]
-        if count > len(keys):
-            grown = np.zeros(max(count, len(keys) * 5 // 4), np.int64)
-            grown[: len(keys)] = keys
-            self._place(k.W_PAIR_KEYS, grown)
-        size = int(self.w[k.W_PAIR_MASK]) + 1
-        if count * 10 > size * 7:
-            while count * 10 > size * 7:
-                size *= 2
-            self._index_pairs(size)
-        size = int(self.w[k.W_PAIR_MASK]) + 1
-        self.w[k.W_PAIR_CAPACITY] = min(len(self._arrays[k.W_PAIR_KEYS]), size * 7 // 10)
-
-    def _index_pairs(self, size: int) -> None:
-        """Make a new index of pairs, the old one first freed."""
-        self._pair_index = np.zeros(0, np.int32)
-        self._pair_index = np.zeros(size, np.int32)
-        self.w[k.W_PAIR_INDEX] = self._pair_index.ctypes.data
-        self.w[k.W_PAIR_MASK] = size - 1
-        k.reindex_pairs(self.address)
-
     def _extend(self, slot: int, count: int, row: int, fill: int = 0) -> None:
         """Let the array at ``slot`` have at least ``count`` rows."""
         old = self._arrays[slot]
         if len(old) >= count * row:
             return
-        grown = np.zeros(max(count * row, 2 * len(old)), np.int64)
+        grown = np.zeros(max(count * row, len(old) + len(old) // 2), np.int64)
         grown[: len(old)] = old
         if fill:
             grown[len(old) :] = fill
@@ -321,12 +377,14 @@ class Tables(Generic[State, Message, Action, Fact]):
     def memory(self) -> int:
         """Bytes held by the tables and the visited set."""
         maps = sum(m.words.nbytes for m in self._maps.values())
-        return sum(a.nbytes for a in self._arrays.values()) + maps + self.state_memory
+        tuples = self._pairs[k.W_TUPLES].memory
+        return sum(a.nbytes for a in self._arrays.values()) + maps + tuples + self.state_memory
 
     @property
     def state_memory(self) -> int:
         """Bytes of the visited set and of the pairs that its keys are folded from."""
-        return self.visited.memory + self._arrays[k.W_PAIR_KEYS].nbytes + self._pair_index.nbytes
+        folded = (self._pairs[slot].memory for slot in (k.W_HALVES, k.W_LEAVES, k.W_NODES))
+        return self.visited.memory + sum(folded)
 
     # --- Interning ------------------------------------------------------------------------------
 
@@ -352,6 +410,7 @@ class Tables(Generic[State, Message, Action, Fact]):
                 self.states.append(image)
             images.append(self._state_ids[image])
         self._extend(k.W_LOCAL, len(self.states), 1, k.MISS)
+        self._extend(k.W_CHANGES, len(self.states), len(self.processes))
         self._note_images(k.W_RENAME_STATE, self._state_images, images, len(self.states))
         return self._state_ids[position, state]
 
@@ -464,7 +523,7 @@ class Tables(Generic[State, Message, Action, Fact]):
             raise ModelError(f"a step adds more than {k.LARGEST_SET} messages or facts")
         self._tokens_buffer[: len(ordered)] = ordered
         while True:
-            number = k.intern_set(self.address, self._tokens_buffer.ctypes.data, len(ordered), True)
+            number = k.new_set(self.address, self._tokens_buffer.ctypes.data, len(ordered), True)
             if number != k.MISS:
                 return int(number)
             self.make_room()
@@ -481,7 +540,7 @@ class Tables(Generic[State, Message, Action, Fact]):
         """The process states that were folded into these nodes, one after the other; a row each."""
         rows = np.empty((len(nodes), len(self.processes)), np.int64)
         for p in range(len(self.processes) - 1, 0, -1):
-            pairs = self._arrays[k.W_PAIR_KEYS][nodes]
+            pairs = self._pairs[k.W_TUPLES].keys[nodes]
             rows[:, p], nodes = pairs & k.LOW, pairs >> 32
         rows[:, 0] = nodes
         return rows
@@ -520,7 +579,8 @@ class Tables(Generic[State, Message, Action, Fact]):
         arrays = [asked, self._summary(), self.w.copy()]
         arrays += [self._arrays[slot] for slot in sorted(self._arrays)]
         arrays += [table.words for table in self._maps.values()]
-        return [*arrays, self._pair_index, self.visited.shards.reshape(-1), *self.visited.tables]
+        arrays += [array for pairs in self._pairs.values() for array in pairs.dump()]
+        return [*arrays, self.visited.shards.reshape(-1), *self.visited.tables]
 
     def restore(self, arrays: list[np.ndarray[Any, Any]]) -> bool:
         """Go back to a dump; False if the model answers otherwise now.
@@ -543,12 +603,12 @@ class Tables(Generic[State, Message, Action, Fact]):
             self._place(slot, rest.pop(0))
         for table in self._maps.values():
             table.replace(rest.pop(0))
-        self._pair_index = rest.pop(0)
+        for pairs in self._pairs.values():
+            pairs.replace(rest.pop(0), rest.pop(0), rest.pop(0))
         self.visited.replace(rest.pop(0), rest)
-        addresses = {*self._arrays, *self._maps, k.W_PAIR_INDEX, k.W_VISITED}
+        addresses = {*self._arrays, *self._maps, *self._pairs, *k.APART, k.W_VISITED}
         numbers = [slot for slot in range(k.W_SLOTS) if slot not in addresses]
         self.w[numbers] = w[numbers]
-        self.w[k.W_PAIR_INDEX] = self._pair_index.ctypes.data
 
     def _summary(self) -> Words:
         """What the model answered, in short."""
@@ -653,7 +713,7 @@ class Tables(Generic[State, Message, Action, Fact]):
 
     def _define(self, state: int, token: int, entry: Entry) -> None:
         self.steps[state, token] = entry
-        self._maps[k.W_STEPS].put(state << 32 | token, self._write_entry(entry))
+        self._maps[k.W_STEPS].put(state << 32 | token, self._write_entry(state, entry))
 
     def renamed_entry(self, entry: Entry, number: int) -> Entry:
         """What a step does after renaming."""
@@ -711,7 +771,7 @@ class Tables(Generic[State, Message, Action, Fact]):
             taken.append((action, self._evaluate(state, Cause(action=i), kind, run, again=again)))
         self.local[state] = tuple(taken)
         self.most_actions = max(self.most_actions, len(taken) * len(self.processes))
-        entries = np.array([self._write_entry(e) for _, e in taken] or [0], np.int64)
+        entries = np.array([self._write_entry(state, e) for _, e in taken] or [0], np.int64)
         scratch = np.zeros(k.X_SLOTS, np.int64)
         sums = np.zeros(len(self.processes), np.int64)
         buffer = np.zeros(k.LARGEST_SET, np.int64)
@@ -793,26 +853,37 @@ class Tables(Generic[State, Message, Action, Fact]):
             facts=tuple(sorted({self.fact_id(fact) for fact in facts})),
         )
 
-    def words_of(self, entry: Entry) -> list[int]:
-        """An entry as the kernel reads it: after, kind, facts, targets, (target, messages) ..."""
-        by_target: dict[int, list[int]] = {}
+    def words_of(self, state: int, entry: Entry) -> list[int]:
+        """An entry of a state as the kernel reads it: after, kind, facts, what each process gets."""
+        n = len(self.processes)
+        sent: list[list[int]] = [[] for _ in range(n)]
         for token in entry.sends:
-            value = self.tokens[token]
-            assert len(value) == 3, "not a fact"
-            by_target.setdefault(value[1], []).append(token)
-        words = [entry.after, entry.kind, self.set_id(entry.facts), len(by_target)]
-        for target, tokens in sorted(by_target.items()):
-            words += [target, self.set_id(tokens)]
-        return words
+            sent[self.channel_of(token)[1]].append(token)
+        source = self.process_of(state)
+        changes = [
+            0 if q == source and n > 1 else self._change(state, q, entry.after, self.set_id(tokens))
+            for q, tokens in enumerate(sent)
+        ]
+        return [entry.after, entry.kind, self.set_id(entry.facts), *changes]
 
-    def _write_entry(self, entry: Entry) -> int:
-        words = self.words_of(entry)
+    def _write_entry(self, state: int, entry: Entry) -> int:
+        words = self.words_of(state, entry)
         top = int(self.w[k.W_ARENA_TOP])
         if top + len(words) > self.w[k.W_ARENA_CAPACITY]:
             self.make_room()
         self._arrays[k.W_ARENA][top : top + len(words)] = words
         self.w[k.W_ARENA_TOP] = top + len(words)
         return top
+
+    def _change(self, state: int, other: int, after: int, messages: int) -> int:
+        """What becomes of a process and of its link to another: a number, and the messages sent."""
+        key = (state, other, after, messages)
+        number = self._changes.get(key)
+        if number is None:
+            place = state * len(self.processes) + other
+            number = self._changes[key] = self._change_counts.get(place, 0)
+            self._change_counts[place] = self._arrays[k.W_CHANGES][place] = number + 1
+        return min(number, k.UNNUMBERED) << 32 | messages
 
 
 def kept_after_renaming(state: int, message: int) -> SideConditionFailure:

@@ -183,7 +183,6 @@ class Retracer:
     def _parent(self, generation: Generation, key: int, which: int) -> int | None:
         """The first key of a generation from which steps lead to ``key``."""
         search, worker = self.search, self.search.workers[0]
-        wanted = search.leaves(key)
         keys = np.ascontiguousarray(search.keys(generation))
         first = 0
         while first < len(keys):
@@ -191,11 +190,10 @@ class Retracer:
             end = min(first + (1 << 14), len(keys))
             first = search.expand_span(worker, keys, (first, end), which, fill=False)
             worker.take_missed()
-            records = worker.records()
-            worker.x[k.X_OUT_COUNT] = 0
-            hit = np.flatnonzero((records[:, : len(wanted)] == wanted).all(axis=1))
+            found, parents = worker.take_found()
+            hit = np.flatnonzero(found == key)
             if len(hit):
-                return int(keys[records[hit[0], -1]])
+                return int(keys[parents[hit[0]]])
         return None
 
     # --- Forwards: the same path in the plain system --------------------------------------------

@@ -108,17 +108,12 @@ def successors(search: Search, key: int) -> set[int]:
     """The keys of the states that one state-changing step of the compiled search leads to."""
     worker = search.workers[0]
     keys = np.array([key], np.int64)
-    while True:
+    missed = True
+    while missed:
+        worker.take_found()
         worker.reserve(search.room())
         search.expand_span(worker, keys, (0, 1), k.MOVES, fill=True)
-        missed = worker.take_missed()
-        records = worker.records()[:, : len(search.tables.processes) + 1].copy()
-        worker.x[k.X_OUT_COUNT] = 0
+        missed = len(worker.take_missed()) > 0
         search.tables.answer()
-        if not len(missed):
-            break
-    search.tables.make_room(extra_pairs=records.size + 1)
-    return {
-        int(k.fold(search.tables.address, leaves.ctypes.data, len(leaves), True))
-        for leaves in map(np.ascontiguousarray, records)
-    }
+    search.fold_records(worker)
+    return set(worker.take_found()[0].tolist())

@@ -7,7 +7,6 @@ import random
 import numpy as np
 import pytest
 
-from model_check import kernel as k
 from model_check.explore import Search
 from model_check.model import Model, Outcome
 from model_check.raft_model import Bounds, RaftModel
@@ -147,8 +146,9 @@ class Walk:
     def _settled(
         self, vector: np.ndarray[tuple[int], np.dtype[np.int64]], before: int = 0
     ) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
-        self.followed.leaves_of_vector(vector, before)
-        return self.followed.workers[0].vector(k.X_TO).copy()
+        key = self.followed.key_of(vector, before=before, visit=False)
+        settled: Words = self.followed.vectors(np.array([key], np.int64))[0]
+        return settled
 
     def _step(self) -> None:
         model, rng = self.model, self.rng
