@@ -854,7 +854,7 @@ class Tables(Generic[State, Message, Action, Fact]):
         )
 
     def words_of(self, state: int, entry: Entry) -> list[int]:
-        """An entry of a state as the kernel reads it: after, kind, facts, what each process gets."""
+        """A step from a state as the kernel reads it: after, kind, facts, what each process gets."""
         n = len(self.processes)
         sent: list[list[int]] = [[] for _ in range(n)]
         for token in entry.sends:
