@@ -107,7 +107,7 @@ class Worker:
     def __init__(self, processes: int, channels: int, links: int) -> None:
         """Allocate for vectors of this many processes and channels."""
         width = processes + channels + 1
-        self.record = links + 2
+        self.record = max(links, processes) + 2
         self.x = np.zeros(k.X_SLOTS, np.int64)
         self._held = {
             slot: np.zeros(size, np.int64)

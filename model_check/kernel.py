@@ -187,6 +187,7 @@ MOST = (1 << 63) - 1
     W_RENAMINGS,
     W_PRUNES,
     W_SATURATES,
+    W_PLAIN,  # no reduction at all, so a step changes one process and what it has sent
     W_RENAME_PROCESS,  # [renaming, process] -> process
     W_CHANNEL_OF,  # [source, target] -> channel
     W_SOURCE_OF,
@@ -200,6 +201,7 @@ MOST = (1 << 63) - 1
     W_IS_PAST,  # map (state, fact) -> can the process no longer clash with it?
     W_PRESENT,  # map (state, set of facts) -> those with which the process can still clash
     W_ROWS,  # map (state, channel set) -> row in the arena
+    W_PLAIN_ROWS,  # map (leaf of a process, channel set or LOW) -> plain row in the arena
     W_ADDED,  # map (row, channel set) -> the row for both sets together
     W_UNIONS,  # map (set, set) -> set
     W_RENAMED,  # map (renaming, set) -> set
@@ -246,12 +248,15 @@ MOST = (1 << 63) - 1
     F_RENAME_ANEW,
     F_INTERN_SET,
     F_RENAME_LINK,
+    F_PLAIN_ROW,
+    F_EXPAND_PLAIN,
+    F_EXPAND_PLAIN_ROW,
     W_SLOTS,
-) = range(64)
+) = range(69)
 
 # A worker's own block.
 (
-    X_OUT,  # records of states that have no key yet: links, facts, parent and kind of step
+    X_OUT,  # records of states that have no key yet: links (plain: leaves), facts, parent and kind
     X_OUT_COUNT,
     X_OUT_CAPACITY,
     X_MISSED,  # tasks: rows and steps put aside
@@ -1121,22 +1126,12 @@ def leaf_of(w: int, x: int, links: int, p: int, fill: bool) -> int:
     return node
 
 
-@apart(F_FOLD)
-def fold(w: int, x: int, links: int, fill: bool) -> int:
-    """The key of a state, given its links and facts, or ``MISS``.
-
-    Neighbours are folded with neighbours until two are left. What is as in X_LAYERS is known.
-    """
-    n = peek(w, W_PROCESSES)
+@compiled
+def fold_leaves(w: int, x: int, fill: bool) -> int:
+    """The key of the leaves and facts with which X_NEW_LAYERS begins, or ``MISS``."""
     new = peek(x, X_NEW_LAYERS)
     old = peek(x, X_LAYERS)
-    for p in range(n):
-        node = leaf_of(w, x, links, p, fill)
-        if node == MISS:
-            return MISS
-        poke(new, p, node)
-    poke(new, n, peek(links, peek(w, W_LINKS)))
-    size = n + 1
+    size = peek(w, W_PROCESSES) + 1
     while size > 2:
         above = 8 * size
         for i in range(size // 2):
@@ -1155,6 +1150,23 @@ def fold(w: int, x: int, links: int, fill: bool) -> int:
         old += above
         size = (size + 1) // 2
     return (peek(new, 0) << 32) | peek(new, 1)
+
+
+@apart(F_FOLD)
+def fold(w: int, x: int, links: int, fill: bool) -> int:
+    """The key of a state, given its links and facts, or ``MISS``.
+
+    Neighbours are folded with neighbours until two are left. What is as in X_LAYERS is known.
+    """
+    n = peek(w, W_PROCESSES)
+    new = peek(x, X_NEW_LAYERS)
+    for p in range(n):
+        node = leaf_of(w, x, links, p, fill)
+        if node == MISS:
+            return MISS
+        poke(new, p, node)
+    poke(new, n, peek(links, peek(w, W_LINKS)))
+    return fold_leaves(w, x, fill)
 
 
 @compiled
@@ -1319,6 +1331,8 @@ def emit(w: int, x: int, kind: int, parent: int, fill: bool) -> bool:
     links = peek(x, X_TO)
     key = fold(w, x, links, fill)
     step = (parent << KIND_BITS) | kind
+    if key == MISS and fill:
+        return False
     if key == MISS:
         count = peek(x, X_OUT_COUNT)
         size = peek(w, W_LINKS) + 2
@@ -1646,6 +1660,178 @@ def expand_state(w: int, x: int, key: int, which: int, parent: int, fill: bool) 
             expand_row(w, x, p, q, which, parent, fill)
 
 
+# --- Without reductions: a step changes one process, what it has sent, and facts -----------------
+# A plain row is [steps, moves, entries of moves, other entries, then for each of these entries
+# (leaf after, facts, kind)]; entries that change nothing are only counted.
+
+PLAIN = 4
+"""Where the entries of a plain row begin."""
+
+
+@compiled
+def leaf_after(w: int, x: int, p: int, entry: int, fill: bool) -> int:
+    """The leaf of process ``p`` of X_HALVES after one of its steps, or ``MISS``."""
+    n = peek(w, W_PROCESSES)
+    halves = peek(x, X_HALVES) + 8 * p * n
+    node = MISS
+    for q in range(n):
+        if q == p and n > 1:
+            continue
+        sent = peek(peek(peek(w, W_HALVES), P_KEYS), peek(halves, q)) & LOW
+        effect = peek(peek(w, W_ARENA), entry + 3 + q) & LOW
+        sent = union(w, x, sent, effect, fill)
+        if sent == MISS:
+            return MISS
+        half = pair(peek(w, W_HALVES), peek(peek(w, W_ARENA), entry), sent, fill)
+        if half == MISS:
+            return MISS
+        node = half if node == MISS else pair(peek(w, W_LEAVES), node, half, fill)
+        if node == MISS:
+            return MISS
+    return node
+
+
+@apart(F_PLAIN_ROW)
+def plain_row(w: int, x: int, p: int, q: int, messages: int, fill: bool) -> int:
+    """Write the plain row of process ``p`` for what it got from ``q``, or its own actions."""
+    n = peek(w, W_PROCESSES)
+    leaf = peek(peek(x, X_LAYERS), p)
+    half = peek(peek(x, X_HALVES), p * n + (1 if p == 0 and n > 1 else 0))
+    state = peek(peek(peek(w, W_HALVES), P_KEYS), half) >> 32
+    row = local_row(w, state, fill) if q == p else row_of(w, x, state, messages, fill)
+    if row == MISS:
+        return MISS
+    arena = peek(w, W_ARENA)
+    moves = peek(arena, row)
+    count = moves + peek(arena, row + 5)
+    for i in range(count):
+        if leaf_after(w, x, p, peek(arena, row + ENTRIES + i), fill) == MISS:
+            return MISS
+    plain = peek(w, W_ARENA_TOP)
+    if plain + PLAIN + 3 * count > peek(w, W_ARENA_CAPACITY):
+        return MISS
+    top = plain + PLAIN
+    moving = 0
+    for i in range(count):
+        entry = peek(arena, row + ENTRIES + i)
+        after = leaf_after(w, x, p, entry, fill)
+        if after == leaf and peek(arena, entry + 2) == 0:
+            continue
+        poke(arena, top, after)
+        poke(arena, top + 1, peek(arena, entry + 2))
+        poke(arena, top + 2, peek(arena, entry + 1))
+        top += 3
+        if i < moves:
+            moving += 1
+    poke(arena, plain, moves + peek(arena, row + 1))
+    poke(arena, plain + 1, moves)
+    poke(arena, plain + 2, moving)
+    poke(arena, plain + 3, (top - plain - PLAIN) // 3 - moving)
+    poke(w, W_ARENA_TOP, top)
+    return remember(w, W_PLAIN_ROWS, (leaf << 32) | messages, plain)
+
+
+@compiled
+def refold(w: int, x: int, p: int, leaf: int, fill: bool) -> int:
+    """The key of the state of X_LAYERS with another leaf of process ``p``, or ``MISS``."""
+    layer = peek(x, X_LAYERS)
+    size = peek(w, W_PROCESSES) + 1
+    node = leaf
+    i = p
+    while size > 2:
+        if i ^ 1 < size:
+            mate = peek(layer, i ^ 1)
+            a = mate if i & 1 else node
+            b = node if i & 1 else mate
+            node = pair(peek(w, W_NODES), a, b, fill)
+            if node == MISS:
+                return MISS
+        layer += 8 * size
+        size = (size + 1) // 2
+        i >>= 1
+    mate = peek(layer, 1 - i)
+    return (mate << 32) | node if i else (node << 32) | mate
+
+
+@compiled
+def emit_plain(w: int, x: int, p: int, entry: int, parent: int, fill: bool) -> bool:
+    """Put the key of a successor into X_FOUND, or a record of it into X_OUT; False on a miss."""
+    n = peek(w, W_PROCESSES)
+    layer = peek(x, X_LAYERS)
+    leaf = peek(entry, 0)
+    old = peek(layer, n)
+    facts = union(w, x, old, peek(entry, 1), fill)
+    if facts == MISS:
+        return False
+    if facts == old and leaf == peek(layer, p):
+        return True
+    key = MISS
+    if facts == old:
+        key = refold(w, x, p, leaf, fill)
+    if facts != old or key == MISS:
+        leaves = peek(x, X_NEW_LAYERS)
+        copy_words(layer, leaves, n)
+        poke(leaves, p, leaf)
+        poke(leaves, n, facts)
+        key = fold_leaves(w, x, fill)
+    step = (parent << KIND_BITS) | peek(entry, 2)
+    if key != MISS:
+        found = peek(x, X_FOUND) + 16 * peek(x, X_FOUND_COUNT)
+        poke(found, 0, key)
+        poke(found, 1, step)
+        poke(x, X_FOUND_COUNT, peek(x, X_FOUND_COUNT) + 1)
+    elif not fill:
+        record = peek(x, X_OUT) + 8 * (n + 2) * peek(x, X_OUT_COUNT)
+        copy_words(peek(x, X_NEW_LAYERS), record, n + 1)
+        poke(record, n + 1, step)
+        poke(x, X_OUT_COUNT, peek(x, X_OUT_COUNT) + 1)
+    return key != MISS or not fill
+
+
+@apart(F_EXPAND_PLAIN_ROW)
+def expand_plain_row(
+    w: int, x: int, p: int, q: int, which: int, parent: int, only: int, fill: bool
+) -> None:
+    """Emit the successors of the state in X_LAYERS by the steps of one plain row.
+
+    If ``only`` is not ``MISS``, by this entry of it.
+    """
+    n = peek(w, W_PROCESSES)
+    messages = LOW
+    if q != p:
+        half = peek(peek(x, X_HALVES), q * n + p)
+        messages = peek(peek(peek(w, W_HALVES), P_KEYS), half) & LOW
+    row = map_find(peek(w, W_PLAIN_ROWS), (peek(peek(x, X_LAYERS), p) << 32) | messages)
+    if row == MISS and fill:
+        row = plain_row(w, x, p, q, messages, fill)
+    if row == MISS:
+        put_aside(x, parent, p, q, MISS)
+        return
+    at = peek(w, W_ARENA) + 8 * row
+    moving = peek(at, 2)
+    first = 0 if which == MOVES else moving
+    end = moving if which == MOVES else moving + peek(at, 3)
+    if only == MISS:
+        poke(x, X_STEPS, peek(x, X_STEPS) + peek(at, 0))
+        poke(x, X_MOVES, peek(x, X_MOVES) + peek(at, 1))
+    else:
+        first = only
+        end = only + 1
+    for i in range(first, end):
+        if not emit_plain(w, x, p, at + 8 * (PLAIN + 3 * i), parent, fill):
+            put_aside(x, parent, p, q, i)
+
+
+@apart(F_EXPAND_PLAIN)
+def expand_plain(w: int, x: int, key: int, which: int, parent: int, fill: bool) -> None:
+    """Emit all successors of a state, where nothing is reduced."""
+    unfold_halves(w, x, key)
+    n = peek(w, W_PROCESSES)
+    for p in range(n):
+        for q in range(n):
+            expand_plain_row(w, x, p, q, which, parent, MISS, fill)
+
+
 @compiled
 def has_output_room(x: int, room: int) -> bool:
     """Do ``room`` more records fit, and as many tasks?"""
@@ -1663,10 +1849,14 @@ def expand(
     Steps that miss something, a place in a table included, are noted in X_MISSED. Stops early when
     fewer than ``room`` records fit.
     """
+    plain = peek(w, W_PLAIN)
     for i in range(first, end):
         if not has_output_room(x, room):
             return i
-        expand_state(w, x, peek(keys, i), which, i, fill)
+        if plain:
+            expand_plain(w, x, peek(keys, i), which, i, fill)
+        else:
+            expand_state(w, x, peek(keys, i), which, i, fill)
     return end
 
 
@@ -1692,6 +1882,10 @@ def redo(
         p = (task >> 34) & 63
         q = (task >> 28) & 63
         entry = (task & ((1 << 28) - 1)) - 1
+        if peek(w, W_PLAIN):
+            unfold_halves(w, x, peek(keys, task >> 40))
+            expand_plain_row(w, x, p, q, which, task >> 40, entry, fill)
+            continue
         if p == n and q == 0:
             unfold_links(w, x, peek(keys, task >> 40))
             open_links(w, x)
@@ -1755,12 +1949,17 @@ def fold_records(w: int, x: int, first: int) -> int:
 
     Returns where it stopped for want of room in a table.
     """
-    size = peek(w, W_LINKS) + 2
+    plain = peek(w, W_PLAIN)
+    size = (peek(w, W_PROCESSES) if plain else peek(w, W_LINKS)) + 2
     found = peek(x, X_FOUND) + 16 * peek(x, X_FOUND_COUNT)
     count = peek(x, X_OUT_COUNT)
     for i in range(first, count):
         at = peek(x, X_OUT) + 8 * i * size
-        key = fold(w, x, at, True)
+        if plain:
+            copy_words(at, peek(x, X_NEW_LAYERS), size - 1)
+            key = fold_leaves(w, x, True)
+        else:
+            key = fold(w, x, at, True)
         if key == MISS:
             count = i
             break

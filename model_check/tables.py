@@ -188,6 +188,7 @@ MAP_SLOTS = (
     k.W_IS_PAST,
     k.W_PRESENT,
     k.W_ROWS,
+    k.W_PLAIN_ROWS,
     k.W_ADDED,
     k.W_UNIONS,
     k.W_RENAMED,
@@ -276,6 +277,8 @@ class Tables(Generic[State, Message, Action, Fact]):
         self.w[k.W_RENAMINGS] = len(self.renamings)
         self.w[k.W_PRUNES] = self.reductions.obsolete
         self.w[k.W_SATURATES] = self.reductions.saturation
+        reduces = self.reductions.saturation or self.reductions.obsolete
+        self.w[k.W_PLAIN] = not reduces and len(self.renamings) == 1
         channel_of = np.full(n * n, -1, np.int64)
         for i, (q, p) in enumerate(self.channels):
             channel_of[q * n + p] = i
@@ -854,7 +857,7 @@ class Tables(Generic[State, Message, Action, Fact]):
         )
 
     def words_of(self, state: int, entry: Entry) -> list[int]:
-        """A step from a state as the kernel reads it: after, kind, facts, what each process gets."""
+        """A step of a state as the kernel reads it: after, kind, facts, what each process gets."""
         n = len(self.processes)
         sent: list[list[int]] = [[] for _ in range(n)]
         for token in entry.sends:
