@@ -19,7 +19,8 @@ Memory is one block of numbered slots (``W_...``) that hold plain numbers or add
 belongs to each worker. Addresses instead of array objects, because passing objects between
 compiled functions costs more than the work done here. Every function that may add to a table takes
 ``fill``: without it the function only reads, so many workers may run it at once, and ``MISS`` says
-that something was not there.
+that something was not there. Only what a link remembers is written by any worker, in words of 32
+bits: all that write one write the same, and whoever does not see it yet works it out again.
 """
 
 from __future__ import annotations
