@@ -11,8 +11,9 @@ import secrets
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, cast
 
+import spec.clients
 from model_check.check import (
     EXIT_FAULT,
     EXIT_INTERRUPTED,
@@ -25,7 +26,8 @@ from model_check.checkpoint import CheckpointError
 from model_check.explore import Checkpoints, Limits
 from model_check.model import AnyStep, Goal, Model, ModelError, Property
 from model_check.mutant_table import catalogue, run_all
-from model_check.raft_disks import DISK_RULES
+from model_check.raft_bounds import ClientBounds
+from model_check.raft_disks import DISK_RULES, DiskRules
 from model_check.raft_model import (
     FEATURES,
     PROFILES,
@@ -40,8 +42,7 @@ from model_check.raft_mutants import (
     Killed,
     NotExpressible,
     find,
-    load,
-    load_disk,
+    load_rooms,
     membership_of,
 )
 from model_check.report import (
@@ -177,6 +178,13 @@ def _add_bounds(parser: argparse.ArgumentParser) -> None:
         metavar="LIST",
         help="memberships asked for, as in '2,3,4;1,2' (default: replace any one member)",
     )
+    for name, what in (
+        ("clients", "clients that read or send commands (default 1)"),
+        ("reads", "reads that each client begins (default 1)"),
+        ("commands", "commands that each client begins (default 2)"),
+        ("rounds", "rounds of heartbeats that a leader begins for reads in a term (default 1)"),
+    ):
+        bounds.add_argument(f"--{name}", type=_whole(1, 9), metavar="N", help=what)
     bounds.add_argument(
         "--pending-writes",
         type=_whole(1, 10),
@@ -534,6 +542,7 @@ def _refuse_unwritable(path: str | None) -> None:
 def _raft_model(options: argparse.Namespace) -> RaftModel:
     rules: Step = step
     disk_rules = DISK_RULES
+    owed = spec.clients
     given: Killed | Control | None = None
     if options.mutant:
         try:
@@ -542,7 +551,9 @@ def _raft_model(options: argparse.Namespace) -> RaftModel:
             raise UsageError(str(error.args[0])) from None
         if isinstance(mutant.verdict, NotExpressible):
             raise UsageError(f"mutant {mutant.name} cannot be run: {mutant.verdict.reason}")
-        rules, disk_rules = load(mutant), load_disk(mutant)
+        rooms = load_rooms(mutant)
+        rules, owed = rooms["spec.raft"].step, rooms["spec.clients"]
+        disk_rules = cast(DiskRules, rooms["spec.disk"])
         # Without bounds of its own, a mutant runs at the smallest ones that show it.
         if isinstance(mutant.verdict, Killed | Control):
             given = mutant.verdict
@@ -561,12 +572,46 @@ def _raft_model(options: argparse.Namespace) -> RaftModel:
         membership = membership_of(given)
     if membership and options.refinement:
         raise UsageError("--refinement is to the protocol with static membership")
+    clients = _clients(options) or (given.clients if given else None)
+    if clients and options.refinement:
+        raise UsageError("--refinement is to the protocol without clients")
     more = _refinement() if options.refinement else ()
     features = options.features or (given.features if given else frozenset())
     parallel_write = _parallel_write(options)
     if parallel_write is None and given and given.pending_writes:
         parallel_write = ParallelWrite(pending=given.pending_writes)
-    return RaftModel(bounds, profile, rules, membership, more, parallel_write, disk_rules, features)
+    if clients and parallel_write:
+        raise UsageError("--with reads or sessions is not explored with parallel-write yet")
+    return RaftModel(
+        bounds,
+        profile,
+        rules,
+        membership,
+        more,
+        parallel_write,
+        disk_rules,
+        features,
+        clients=clients,
+        owed=owed,
+    )
+
+
+def _clients(options: argparse.Namespace) -> ClientBounds | None:
+    """Clients, if a feature asks for them."""
+    needed_by = {"reads": "reads", "rounds": "reads", "commands": "sessions"}
+    for name, feature in needed_by.items():
+        if getattr(options, name) is not None and feature not in options.features:
+            raise UsageError(f"--{name} needs --with {feature}")
+    if not options.features & set(needed_by.values()):
+        if options.clients is not None:
+            raise UsageError("--clients needs --with reads or --with sessions")
+        return None
+    return ClientBounds(
+        clients=options.clients or 1,
+        reads=(options.reads or 1) if "reads" in options.features else 0,
+        commands=(options.commands or 2) if "sessions" in options.features else 0,
+        rounds=options.rounds or 1,
+    )
 
 
 def _membership(options: argparse.Namespace, servers: int) -> Membership | None:
@@ -636,7 +681,7 @@ def _introduce_reductions(options: argparse.Namespace) -> None:
 
 def _foreign_model(options: argparse.Namespace) -> Model[Any, Any, Any, Any]:
     """Load NAME from FILE.py: a model, or a class or function that makes one."""
-    for name in (*OF_RAFT, "config_changes", "targets"):
+    for name in (*OF_RAFT, "config_changes", "targets", "clients", "reads", "commands", "rounds"):
         if getattr(options, name) is not None:
             raise UsageError(f"--{name.replace('_', '-')} is about Raft; a --model has its own")
     if options.refinement:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import sys
 import textwrap
 from dataclasses import dataclass
-from typing import assert_never
+from typing import assert_never, cast
 
 from model_check.check import EXIT_MUTANTS, EXIT_OK, check
+from model_check.raft_disks import DiskRules
 from model_check.raft_mutants import (
     MUTANTS,
     Control,
@@ -16,7 +17,7 @@ from model_check.raft_mutants import (
     NotExpressible,
     Scripted,
     load,
-    load_disk,
+    load_rooms,
     model_of,
     play,
 )
@@ -73,7 +74,13 @@ def _scripted(mutant: Mutant, scripted: Scripted) -> Row:
 
 
 def _explored(mutant: Mutant, expected: Killed | Control, workers: int) -> Row:
-    model = model_of(expected, load(mutant), load_disk(mutant))
+    rooms = load_rooms(mutant)
+    model = model_of(
+        expected,
+        rooms["spec.raft"].step,
+        cast(DiskRules, rooms["spec.disk"]),
+        rooms["spec.clients"],
+    )
     bounds = model.bounds
     only = [expected.by] if isinstance(expected, Killed) and expected.alone else []
     result = check(model, workers=workers, only=only)
@@ -101,7 +108,8 @@ def _explored(mutant: Mutant, expected: Killed | Control, workers: int) -> Row:
         + (" server profile" if expected.profile == "server" else "")
         + (f" membership {expected.config_changes}" if expected.config_changes else "")
         + (f" pending writes {expected.pending_writes}" if expected.pending_writes else "")
-        + "".join(f" {feature}" for feature in model.features),
+        + "".join(f" {feature}" for feature in model.features)
+        + (f" {expected.clients.in_short()}" if expected.clients else ""),
         steps=str(result.depth) if result.trace else "",
         states=f"{result.states:,}",
         seconds=result.seconds,

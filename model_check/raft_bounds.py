@@ -11,7 +11,16 @@ from spec.raft import PAPER, SERVER, Options
 from spec.state import ServerId
 
 PROFILES = {"paper": PAPER, "server": SERVER}
-FEATURES = ("membership", "learners", "pre-vote", "transfer", "single-server", "parallel-write")
+FEATURES = (
+    "membership",
+    "learners",
+    "pre-vote",
+    "transfer",
+    "single-server",
+    "parallel-write",
+    "reads",
+    "sessions",
+)
 """What can be switched on beyond a profile: events of the environment, or rules."""
 DISK_AT_ONCE = (
     "disks: every write is durable at once, and the server told so; hides crashes that lose "
@@ -117,3 +126,42 @@ class ParallelWrite:
             f"pending writes {self.pending}: a leader with so many writes that are not durable "
             "takes no step that writes; hides what needs more of them at once"
         )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClientBounds:
+    """How many clients there are (§8), and what each of them does."""
+
+    clients: int = 1
+    reads: int = 0
+    """Reads that each client begins, at most; 0: clients do not read."""
+    commands: int = 0
+    """Commands with a serial number that each begins; 0: commands come from nowhere instead."""
+    rounds: int = 1
+    """Rounds of heartbeats that a leader begins for reads in its term, at most."""
+
+    def in_short(self) -> str:
+        """What there is, for tables."""
+        counts = (("clients", self.clients), ("reads", self.reads), ("commands", self.commands))
+        return ", ".join(f"{name} {count}" for name, count in counts if count)
+
+    def has(self, feature: str) -> bool:
+        """Is the feature asked for?"""
+        return bool({"reads": self.reads, "sessions": self.commands}.get(feature))
+
+    def sentences(self) -> tuple[str, ...]:
+        """What clients do, and what that hides."""
+        found = []
+        if self.reads:
+            found.append(
+                f"reads: {self.clients} client(s) with {self.reads} read(s) each, one at a time, "
+                f"asked of all servers; a leader begins {self.rounds} round(s) of heartbeats for "
+                "them in a term; hides what needs more of them"
+            )
+        if self.commands:
+            found.append(
+                f"sessions: {self.clients} client(s) with {self.commands} command(s) each, one at "
+                "a time, each asked of all servers and again; there are no others; hides what "
+                "needs more of them"
+            )
+        return tuple(found)

@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 from model_check.model import AllWhere, AnyFact, AnyState, AnyStep, Property, Quantifier, Witness
+from spec.clients import Client, ClientFact
 from spec.cluster import Fact
 from spec.disk import ServerOnDisk, recovered
 from spec.events import Effects, Event, Restart
@@ -47,12 +48,24 @@ def on_disk_in(state: object) -> ServerOnDisk | None:
     return state if isinstance(state, ServerOnDisk) else None
 
 
-VIEWS: dict[type, Callable[[object], object]] = {Server: server_in, ServerOnDisk: on_disk_in}
+def client_in(state: object) -> Client | None:
+    """What a process is as a client, if it is one."""
+    return state if isinstance(state, Client) else None
+
+
+FACTS = (*get_args(Fact), *get_args(ClientFact))
+VIEWS: dict[type, Callable[[object], object]] = {
+    Server: server_in,
+    ServerOnDisk: on_disk_in,
+    Client: client_in,
+}
 """What a claim about values of a type sees of the state of a process; ``None``: no such value."""
 
 
-def properties(options: Options, *, plain: bool) -> list[Property]:
-    """What must always hold under the rules in force.
+def properties(
+    options: Options, asked_for: Callable[[str], bool], *, plain: bool
+) -> list[Property]:
+    """What must always hold under the rules in force, of what is ``asked_for``.
 
     ``plain``: all processes are servers and nothing more.
     """
@@ -65,7 +78,9 @@ def properties(options: Options, *, plain: bool) -> list[Property]:
             sentence=_first_paragraph(claim),
         )
         for claim in PROPERTIES
-        if claim.in_force(options) and not (plain and ServerOnDisk in _kinds(claim))
+        if claim.in_force(options)
+        and not (plain and ServerOnDisk in _kinds(claim))
+        and (not claim.feature or asked_for(claim.feature))
     ]
 
 
@@ -94,7 +109,7 @@ def quantifiers(claim: Claim, *, plain: bool = True) -> tuple[Quantifier, ...]:
     for kind in kinds:
         if kind in VIEWS:
             found.append(AnyState())
-        elif kind in get_args(Fact):
+        elif kind in FACTS:
             found.append(AnyFact(kind))
         elif get_origin(kind) is Annotated:
             relation, *how = kind.__metadata__
@@ -145,8 +160,8 @@ def _seen(relation: Callable[..., bool], durably: bool) -> Callable[[object, obj
     view = durable_in if durably else server_in
 
     def stands(first: object, state: object) -> bool:
-        server = view(state)
-        return server is not None and relation(server_in(first) or first, server)
+        one, other = first if isinstance(first, FACTS) else server_in(first), view(state)
+        return one is not None and other is not None and relation(one, other)
 
     return stands
 
@@ -158,7 +173,7 @@ def _kinds(claim: Claim) -> list[Any]:
 
 
 def _speaks_of_steps(claim: Claim) -> bool:
-    return Event in _kinds(claim)
+    return "before" in get_type_hints(claim.predicate)
 
 
 def _first_paragraph(claim: Claim) -> str:

@@ -8,11 +8,12 @@ another ``Part``: what it does stands in a file of its own, what claims see of i
 
 from __future__ import annotations
 
-import typing
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import MISSING, fields, is_dataclass, replace
+from types import ModuleType
 from typing import Any, get_args
 
+import spec.clients
 from model_check import raft_claims, raft_goals
 from model_check.model import AnyState, Goal, Model, Outcome, Property, Witness, show
 from model_check.raft_bounds import (
@@ -20,19 +21,38 @@ from model_check.raft_bounds import (
     FEATURES,
     PROFILES,
     Bounds,
+    ClientBounds,
     Membership,
     ParallelWrite,
     options_of,
 )
 from model_check.raft_claims import server_in
+from model_check.raft_clients import (
+    BeginCommand,
+    BeginRead,
+    ClientAction,
+    Clients,
+    ServersOfClients,
+)
 from model_check.raft_disks import DISK_RULES, DiskRules, ServersOnDisks, in_any_order
 from model_check.raft_renaming import rename
-from model_check.raft_servers import Action, Part, Servers, Step
-from spec.cluster import Fact
+from model_check.raft_servers import Part, Servers, Step
+from spec.clients import (
+    Acknowledged,
+    AwaitCommand,
+    Client,
+    ClientMessage,
+    CommandAccepted,
+    CommandAnswer,
+    InvokeCommand,
+    InvokeRead,
+    ReadAnswer,
+)
 from spec.disk import Crash, DiskEvent, ServerOnDisk
 from spec.events import (
     ChangeLearners,
     ChangeMembership,
+    ClientRequest,
     DurableUpTo,
     Event,
     ReadRequest,
@@ -52,6 +72,7 @@ from spec.messages import (
     TimeoutNow,
 )
 from spec.raft import step
+from spec.sessions import ClientCommand
 from spec.state import (
     Command,
     Configuration,
@@ -59,6 +80,7 @@ from spec.state import (
     IndexOf,
     Log,
     NoOp,
+    RequestId,
     Server,
     ServerId,
 )
@@ -74,11 +96,13 @@ __all__ = [
     "Step",
 ]
 
+WITH_BOUNDS = ("membership", "learners", "parallel-write", "reads", "sessions")
+"""Features that have bounds of their own."""
 State = Any
 """What a process of the model is: a server, one with a disk, or what a feature brings."""
 
 
-class RaftModel(Model[State, Message, Action, Fact]):
+class RaftModel(Model[State, Any, Any, Any]):
     """A cluster of ``bounds.servers`` servers that all run ``step`` with the same options."""
 
     def __init__(
@@ -91,34 +115,44 @@ class RaftModel(Model[State, Message, Action, Fact]):
         parallel_write: ParallelWrite | None = None,
         disk_rules: DiskRules = DISK_RULES,
         features: Set[str] = frozenset(),
+        clients: ClientBounds | None = None,
+        owed: ModuleType = spec.clients,
     ) -> None:
         """Explore ``rules`` (those of ``spec``, or a sabotage of them) under a profile.
 
         With ``membership`` the last server is not in the cluster at first. ``more`` properties are
         judged besides the claims of ``spec``. With ``parallel_write`` each server has a disk that
         writes while the server goes on; without, every write is durable at once. ``features`` are
-        those of ``FEATURES`` that need no bounds of their own.
+        those of ``FEATURES`` that need no bounds of their own. With ``clients``
+        there are processes that ask the servers, whose drivers answer by the rules of ``owed``.
         """
-        self.features = tuple(
-            f
-            for f in FEATURES
-            if f in features and f not in ("membership", "learners", "parallel-write")
-        )
+        self.features = tuple(f for f in FEATURES if f in features and f not in WITH_BOUNDS)
         self.name = " with ".join((f"Raft, {profile} profile", *self.features))
         self.bounds = bounds
         self.profile = profile
         self.options = options_of(profile, features)
         self.membership = membership
         self.more = more
+        self.clients = clients or ClientBounds(clients=0)
         self.parallel_write = parallel_write
         if parallel_write:
             self.options = replace(self.options, parallel_write=True)
         transfer = "transfer" in features
-        self._servers = Servers(bounds, self.options, rules, membership, transfer=transfer)
+        self._servers = (
+            ServersOfClients(
+                bounds, self.options, rules, membership, clients, owed, transfer=transfer
+            )
+            if clients
+            else Servers(bounds, self.options, rules, membership, transfer=transfer)
+        )
         servers: Part[Any] = self._servers
         if parallel_write:
             servers = ServersOnDisks(self._servers, parallel_write, disk_rules)
-        self._part_of: dict[int, Part[Any]] = dict.fromkeys(self._servers.processes, servers)
+        self._clients = Clients(self.clients, self._servers.processes)
+        self._part_of: dict[int, Part[Any]] = {
+            **dict.fromkeys(self._servers.processes, servers),
+            **dict.fromkeys(self._clients.processes, self._clients),
+        }
         self.processes = tuple(self._part_of)
         self._plain = all(part is self._servers for part in self._part_of.values())
 
@@ -136,23 +170,24 @@ class RaftModel(Model[State, Message, Action, Fact]):
                 "transfer: any leader is asked to hand over to any member at any time, but for the "
                 "last term, in which a successor could not be elected"
             )
+        said += self.clients.sentences()
         return tuple(said)
 
     def initial_states(self) -> Sequence[tuple[State, ...]]:
         """Everybody starts for the first time."""
         return [tuple(part.initial_state(p) for p, part in self._part_of.items())]
 
-    def actions(self, process: int, state: State) -> Sequence[Action]:
+    def actions(self, process: int, state: State) -> Sequence[Any]:
         """What a process of this kind may do by itself."""
         return self._part_of[process].actions(process, state)
 
-    def act(self, process: int, state: State, action: Action) -> Outcome[State, Message, Fact]:
+    def act(self, process: int, state: State, action: Any) -> Outcome[State, Any, Any]:
         """A process takes one of its actions."""
         return self._part_of[process].act(process, state, action)
 
     def deliver(
-        self, process: int, state: State, source: int, message: Message
-    ) -> Outcome[State, Message, Fact]:
+        self, process: int, state: State, source: int, message: Any
+    ) -> Outcome[State, Any, Any]:
         """A message arrives."""
         return self._part_of[process].deliver(process, state, source, message)
 
@@ -165,9 +200,12 @@ class RaftModel(Model[State, Message, Action, Fact]):
             title="Within the bounds",
             sentence="Only elections raise the term, only clients and elections lengthen the log.",
         )
-        return [within_bounds, *raft_claims.properties(self.options, plain=self._plain), *self.more]
+        claims = raft_claims.properties(self.options, self.clients.has, plain=self._plain)
+        return [within_bounds, *claims, *self.more]
 
     def _within_bounds(self, state: State) -> bool:
+        if isinstance(state, Client):
+            return self._clients.within_bounds(state)
         server = server_in(state)
         return server is None or self._servers.within_bounds(server)
 
@@ -184,6 +222,8 @@ class RaftModel(Model[State, Message, Action, Fact]):
             return None
         if needs and needs.transfer and not self._servers.transfer:
             return None
+        if claim.feature and not self.clients.has(claim.feature):
+            return None
         if claim.needs and claim.needs.backtracking and not self._servers.options.fast_backtracking:
             return None
         if claim.needs and claim.needs.parallel_write and not self.parallel_write:
@@ -197,36 +237,37 @@ class RaftModel(Model[State, Message, Action, Fact]):
     def interchangeable(self) -> Sequence[Sequence[int]]:
         """No rule of Raft looks at who a server is; an administrator may."""
         servers = self._servers.processes
+        clients = self._clients.processes
         if self.membership is None or self.membership.targets is None:
-            return [servers]
+            return [servers, clients]
         groups: dict[tuple[bool, ...], list[int]] = {}
         for p in servers:
             asked_for = tuple(ServerId(p) in target for target in self.membership.targets)
             groups.setdefault(asked_for, []).append(p)
-        return list(groups.values())
+        return [*groups.values(), clients]
 
     def rename_state(self, renaming: Mapping[int, int], state: State) -> State:
         """Rename every process id, wherever the types say that there is one."""
         renamed = rename(renaming, type(state), state)
         return in_any_order(renamed) if isinstance(renamed, ServerOnDisk) else renamed
 
-    def rename_message(self, renaming: Mapping[int, int], message: Message) -> Message:
+    def rename_message(self, renaming: Mapping[int, int], message: Any) -> Any:
         """Rename every process id in a message."""
-        return typing.cast(Message, rename(renaming, type(message), message))
+        return rename(renaming, type(message), message)
 
-    def rename_fact(self, renaming: Mapping[int, int], fact: Fact) -> Fact:
+    def rename_fact(self, renaming: Mapping[int, int], fact: Any) -> Any:
         """Rename every process id in a fact."""
-        return typing.cast(Fact, rename(renaming, type(fact), fact))
+        return rename(renaming, type(fact), fact)
 
-    def is_obsolete(self, process: int, state: State, source: int, message: Message) -> bool:
+    def is_obsolete(self, process: int, state: State, source: int, message: Any) -> bool:
         """As ``spec.relevance`` claims."""
         return self._part_of[process].is_obsolete(process, state, source, message)
 
-    def representative(self, process: int, state: State, source: int, message: Message) -> Message:
+    def representative(self, process: int, state: State, source: int, message: Any) -> Any:
         """As ``spec.relevance`` claims."""
         return self._part_of[process].representative(process, state, source, message)
 
-    def is_past(self, process: int, state: State, fact: Fact) -> bool:
+    def is_past(self, process: int, state: State, fact: Any) -> bool:
         """As ``spec.relevance`` claims."""
         return self._part_of[process].is_past(process, state, fact)
 
@@ -238,17 +279,12 @@ class RaftModel(Model[State, Message, Action, Fact]):
             f"log length {bounds.log_length}"
             + (f", {self.membership}" if self.membership else "")
             + (f", {self.parallel_write}" if self.parallel_write else "")
+            + (f", {self.clients}" if self.clients.clients else "")
         )
 
     def kinds(self) -> Sequence[str]:
         """Every event and every message."""
-        without: set[type] = {
-            Receive,
-            DurableUpTo,
-            ReadRequest,
-            ReadIndexRequest,
-            ReadIndexResponse,
-        }
+        without: set[type] = {Receive, DurableUpTo, ReadRequest, *self._unused_by_clients()}
         on_disk = [e.__name__ for e in get_args(DiskEvent)] if self.parallel_write else []
         if self.parallel_write:
             without.add(Restart)
@@ -262,11 +298,21 @@ class RaftModel(Model[State, Message, Action, Fact]):
             without |= {TransferLeadership, TimeoutNow}
         if not self.options.pre_vote:
             without |= {PreVote, PreVoteResponse}
-        events = [e.__name__ for e in get_args(Event) if e not in without]
-        messages = [m.__name__ for m in get_args(Message) if m not in without]
+        events = [e.__name__ for e in get_args(Event | ClientAction) if e not in without]
+        messages = [m.__name__ for m in get_args(Message | ClientMessage) if m not in without]
         return [*events, *on_disk, *(f"Receive {message}" for message in messages)]
 
-    def weight(self, action: Action) -> float:
+    def _unused_by_clients(self) -> set[type]:
+        """Actions and messages of features that are not asked for."""
+        unused: set[type] = set()
+        if not self.clients.reads:
+            unused |= {BeginRead, InvokeRead, ReadAnswer, ReadIndexRequest, ReadIndexResponse}
+        if self.clients.commands:
+            return unused | {ClientRequest, Acknowledged}
+        unused |= {BeginCommand, InvokeCommand, CommandAccepted, AwaitCommand, CommandAnswer}
+        return unused if self.clients.reads else unused | {Acknowledged}
+
+    def weight(self, action: Any) -> float:
         """Crashes are rare, so that walks get somewhere between them."""
         return 0.1 if isinstance(action, Restart | Crash) else 1.0
 
@@ -274,7 +320,7 @@ class RaftModel(Model[State, Message, Action, Fact]):
         """S1, S2, ... as in the paper's figures."""
         return self._part_of[process].name_of(process)
 
-    def kind_of_message(self, message: Message) -> str:
+    def kind_of_message(self, message: Any) -> str:
         """Counted by the message's type."""
         return f"Receive {type(message).__name__}"
 
@@ -287,6 +333,10 @@ class RaftModel(Model[State, Message, Action, Fact]):
                 return f"t{term}:{self.show(configuration)}"
             case Entry(term=term, payload=NoOp()):
                 return f"t{term}:no-op"
+            case Entry(term=term, payload=ClientCommand(request_id=request_id)):
+                return f"t{term}:{self.show(request_id)}"
+            case RequestId(client_id=client_id, serial_number=number):
+                return f"{self.name_of(client_id)}#{number}"
             case Entry(term=term, payload=Command(data=data)):
                 return f"t{term}:{data.decode()}"
             case Command(data=data):

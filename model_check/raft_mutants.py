@@ -20,7 +20,9 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import cast
 
+import spec.clients
 from model_check.model import AnyStep, Outcome, Property
+from model_check.raft_bounds import ClientBounds
 from model_check.raft_disks import DISK_RULES, DiskRules
 from model_check.raft_model import Bounds, Membership, ParallelWrite, RaftModel, Step
 from model_check.trace import TraceStep, clash_of_state, clash_of_step
@@ -45,6 +47,8 @@ PATCHED = (
     "spec.elections",
     "spec.raft",
     "spec.disk",
+    "spec.sessions",
+    "spec.clients",
 )
 """The modules with rules, in the order of their imports."""
 
@@ -78,6 +82,7 @@ class Killed:
     """What else is switched on."""
     alone: bool = False
     """Is no other property judged? Others would forestall it, and show less of the harm."""
+    clients: ClientBounds | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,6 +97,7 @@ class Control:
     config_changes: int = 0
     pending_writes: int = 0
     features: frozenset[str] = frozenset()
+    clients: ClientBounds | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,7 +132,10 @@ class Mutant:
 
 
 def model_of(
-    verdict: Killed | Control, rules: Step, disk_rules: DiskRules = DISK_RULES
+    verdict: Killed | Control,
+    rules: Step,
+    disk_rules: DiskRules = DISK_RULES,
+    owed: ModuleType = spec.clients,
 ) -> RaftModel:
     """The model in which a mutant must end as its verdict says."""
     bounds = Bounds(servers=verdict.servers, terms=verdict.terms, log_length=verdict.log_length)
@@ -141,6 +150,8 @@ def model_of(
         parallel_write,
         disk_rules,
         verdict.features,
+        clients=verdict.clients,
+        owed=owed,
     )
 
 
@@ -176,17 +187,20 @@ def find(name: str) -> Mutant:
 
 
 def load(mutant: Mutant) -> Step:
-    """``step`` as the mutant has it."""
-    return cast(Step, _copies(mutant)["spec.raft"].step)
+    """``step`` of freshly executed, patched copies of the rules."""
+    return cast(Step, load_rooms(mutant)["spec.raft"].step)
 
 
 def load_disk(mutant: Mutant) -> DiskRules:
     """What a disk does as the mutant has it."""
-    return cast(DiskRules, _copies(mutant)["spec.disk"])
+    return cast(DiskRules, load_rooms(mutant)["spec.disk"])
 
 
-def _copies(mutant: Mutant) -> dict[str, ModuleType]:
-    """Freshly executed, patched copies of the rules; nothing is left in sys.modules."""
+def load_rooms(mutant: Mutant) -> Mapping[str, ModuleType]:
+    """All patched copies of modules with rules; nothing is left in sys.modules.
+
+    Only rules are copied: the types are those that everybody else knows.
+    """
     if not mutant.patches:
         raise BadPatch(f"mutant {mutant.name} has no patches: it is not expressible in spec yet")
     if strange := {patch.module for patch in mutant.patches} - set(PATCHED):
@@ -207,10 +221,9 @@ def _copies(mutant: Mutant) -> dict[str, ModuleType]:
         copy.__dict__["__builtins__"] = {**vars(builtins), "__import__": import_}
         source = patched(mutant, name)
         exec(compile(source, f"<{name} of {mutant.name}>", "exec", dont_inherit=True), vars(copy))
-    # What a disk is made of are the values that everybody knows.
-    disk = importlib.import_module("spec.disk")
-    values = {name: value for name, value in vars(disk).items() if isinstance(value, type)}
-    vars(copies["spec.disk"]).update(values)
+        for known, value in vars(importlib.import_module(name)).items():
+            if isinstance(value, type):
+                setattr(copy, known, value)
     return copies
 
 
@@ -415,8 +428,7 @@ S1_ELECTED_AGAIN = (
 
 NO_FILES = "files, checksums and torn writes are the server's storage, not in spec"
 NO_SNAPSHOTS = "snapshots (§7) are not in spec"
-NO_READS = "reads (§8, D6.4) are not in spec"
-NO_SESSIONS = "client sessions and answers to clients (§8, D6.3) are not in spec"
+ONE_READ = ClientBounds(reads=1)
 
 MUTANTS: tuple[Mutant, ...] = (
     # Elections (§5.1, §5.2, §5.4.1)
@@ -919,7 +931,20 @@ if term_at(server.log, Index(server.commit_index + 1)) != server.current_term:""
         name="B50",
         title="a client is answered by the index alone, where another term's entry landed",
         seen_in="redisraft #23 (its shape), general",
-        verdict=NotExpressible(reason=NO_SESSIONS),
+        patches=(
+            Patch(
+                module="spec.clients",
+                before="if term_at(server.log, waiting.index) != waiting.term:",
+                after="if False:",
+            ),
+        ),
+        verdict=Killed(
+            by="answers_name_the_effect",
+            servers=3,
+            terms=2,
+            log_length=1,
+            clients=ClientBounds(clients=2, commands=1),
+        ),
     ),
     # Membership (§6)
     Mutant(
@@ -1045,37 +1070,87 @@ if term_at(server.log, Index(server.commit_index + 1)) != server.current_term:""
         name="B60",
         title="a deposed leader answers a read from its own state",
         seen_in="xraft #40, d-engine #381, adjoint raft #41",
-        verdict=NotExpressible(reason=NO_READS),
+        patches=(
+            Patch(
+                before="return await_round(server, server.role, Read(read_id=read_id, ask",
+                after="return server, (ReadReady(read_id=read_id, read_index=server.commit_index),)"
+                "\n            return await_round(server, server.role, Read(read_id=read_id, ask",
+            ),
+        ),
+        verdict=Killed(
+            by="reads_are_confirmed", servers=2, terms=1, log_length=1, clients=ONE_READ
+        ),
     ),
     Mutant(
         name="B61",
         title="a read index from before the first commit of the leader's own term",
         seen_in="etcd #7331, redisraft #18 #19 #22, tikv #9239",
-        verdict=NotExpressible(reason=NO_READS),
+        patches=(
+            Patch(
+                module="spec.reads",
+                before="return term_at(server.log, server.commit_index) == server.current_term",
+                after="return True",
+            ),
+        ),
+        verdict=Killed(
+            by="reads_are_confirmed", servers=2, terms=2, log_length=1, clients=ONE_READ
+        ),
     ),
     Mutant(
         name="B62",
         title="acknowledgements of a read are matched by a request id that was used before",
         seen_in="etcd #20418, etcd-raft #397",
-        verdict=NotExpressible(reason=NO_READS),
+        patches=(
+            Patch(
+                module="spec.reads",
+                before="    if of_round != reads.round:\n        return reads\n",
+                after="",
+            ),
+        ),
+        verdict=Killed(
+            by="reads_are_confirmed", servers=2, terms=1, log_length=1, clients=ONE_READ
+        ),
     ),
     Mutant(
         name="B63",
         title="a lease outlives a leadership transfer or a jump of the clock",
         seen_in="raft-rs #234, etcd #12704, tikv #964, openraft #1747 #1749",
-        verdict=NotExpressible(reason=f"{NO_READS}, nor are leases and clocks"),
+        verdict=NotExpressible(reason="leases and clocks are not in spec"),
     ),
     Mutant(
         name="B64",
         title="a command that was sent again is applied twice",
         seen_in="etcd #18424, akka-raft #64",
-        verdict=NotExpressible(reason=NO_SESSIONS),
+        patches=(
+            Patch(
+                module="spec.sessions",
+                before="return Repeated() if serial_number == latest else Outdated()",
+                after="return Fresh()",
+            ),
+        ),
+        verdict=Killed(
+            by="exactly_once", servers=1, terms=1, log_length=2, clients=ClientBounds(commands=1)
+        ),
     ),
     Mutant(
         name="B65",
         title="a timeout is reported to the client as a failure",
         seen_in="redisraft #23",
-        verdict=NotExpressible(reason=NO_SESSIONS),
+        patches=(
+            Patch(
+                module="spec.clients",
+                before="    if waiting.index > server.commit_index:\n        return None",
+                after="    if waiting.index > server.commit_index:\n"
+                "        return Failed(term=waiting.term, index=waiting.index)",
+            ),
+        ),
+        verdict=Killed(
+            by="failed_is_not_done",
+            servers=2,
+            terms=1,
+            log_length=1,
+            clients=ClientBounds(commands=1),
+        ),
     ),
     # Controls
     Mutant(
@@ -1849,6 +1924,72 @@ missing = tuple(
             ),
         ),
         verdict=Killed(by="rejection_goes_back", servers=2, terms=2, log_length=2),
+    ),
+    # Other sabotages of what clients are owed
+    Mutant(
+        name="X40",
+        title="a follower serves a read before it has applied enough",
+        seen_in="by analogy with B60",
+        patches=(
+            Patch(
+                module="spec.clients",
+                before="    if ready.read_index > server.commit_index:\n        return None\n",
+                after="",
+            ),
+        ),
+        verdict=Killed(
+            by="reads_are_linearizable", servers=2, terms=1, log_length=1, clients=ONE_READ
+        ),
+    ),
+    Mutant(
+        name="X41",
+        title="a read is served without waiting for a quorum",
+        seen_in="by analogy with B13",
+        patches=(
+            Patch(
+                module="spec.reads",
+                before="if not is_quorum(server.configuration, "
+                "reads.confirmed_by | {server.server_id}):",
+                after="if False:",
+            ),
+        ),
+        verdict=Killed(
+            by="reads_are_confirmed", servers=2, terms=1, log_length=1, clients=ONE_READ
+        ),
+    ),
+    Mutant(
+        name="X42",
+        title="a deposed leader forgets the reads that wait",
+        seen_in="by analogy with B65",
+        patches=(
+            Patch(
+                module="spec.reads",
+                before="    if not isinstance(role, Leader) or role.reads == NO_READS:",
+                after="    if True:",
+            ),
+        ),
+        verdict=Killed(
+            by="deposed_leader_refuses_read", servers=2, terms=2, log_length=1, clients=ONE_READ
+        ),
+    ),
+    Mutant(
+        name="X43",
+        title="a session answers a repeated command with what came last",
+        seen_in="by analogy with B64",
+        patches=(
+            Patch(
+                module="spec.sessions",
+                before="return machine, session.result",
+                after="return machine, machine.count",
+            ),
+        ),
+        verdict=Killed(
+            by="answers_name_the_effect",
+            servers=1,
+            terms=1,
+            log_length=3,
+            clients=ClientBounds(clients=2, commands=1),
+        ),
     ),
     # Other sabotages of membership changes
     Mutant(

@@ -8,9 +8,9 @@ from dataclasses import fields, is_dataclass, replace
 from types import UnionType
 from typing import Any, get_args, get_origin, get_type_hints
 
-from spec.state import IndexOf, ServerId
+from spec.state import ClientId, IndexOf, ServerId
 
-PROCESS_IDS = (ServerId,)
+PROCESS_IDS = (ServerId, ClientId)
 """The types whose values are process ids."""
 Renamer = Callable[[Mapping[int, int], Any], Any]
 

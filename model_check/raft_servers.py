@@ -8,11 +8,11 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from model_check.model import Outcome
 from model_check.raft_bounds import Bounds, Membership
-from spec.cluster import Fact, facts, initial_server
+from spec.cluster import facts, initial_server
 from spec.disk import Crash, DiskEvent, WriteCompletes, durable_up_to, is_about_the_log
 from spec.events import (
     ChangeLearners,
@@ -30,7 +30,6 @@ from spec.events import (
     TransferLeadership,
 )
 from spec.log import configurations, last_index
-from spec.messages import Message
 from spec.quorum import members
 from spec.raft import Options
 from spec.relevance import is_obsolete, is_past, representative
@@ -49,29 +48,27 @@ class Part(ABC, Generic[S]):
         """The state in which a process begins."""
 
     @abstractmethod
-    def actions(self, process: int, state: S) -> Sequence[Action]:
+    def actions(self, process: int, state: S) -> Sequence[Any]:
         """What a process may do by itself."""
 
     @abstractmethod
-    def act(self, process: int, state: S, action: Action) -> Outcome[S, Message, Fact]:
+    def act(self, process: int, state: S, action: Any) -> Outcome[S, Any, Any]:
         """A process takes one of its actions."""
 
     @abstractmethod
-    def deliver(
-        self, process: int, state: S, source: int, message: Message
-    ) -> Outcome[S, Message, Fact]:
+    def deliver(self, process: int, state: S, source: int, message: Any) -> Outcome[S, Any, Any]:
         """A message arrives."""
 
     @abstractmethod
-    def is_obsolete(self, process: int, state: S, source: int, message: Message) -> bool:
+    def is_obsolete(self, process: int, state: S, source: int, message: Any) -> bool:
         """Does the message matter no more?"""
 
     @abstractmethod
-    def representative(self, process: int, state: S, source: int, message: Message) -> Message:
+    def representative(self, process: int, state: S, source: int, message: Any) -> Any:
         """One message for all that the process can no longer tell apart."""
 
     @abstractmethod
-    def is_past(self, process: int, state: S, fact: Fact) -> bool:
+    def is_past(self, process: int, state: S, fact: Any) -> bool:
         """Can the process do nothing any more that clashes with the fact?"""
 
     @abstractmethod
@@ -185,7 +182,7 @@ class Servers(Part[Server]):
             asked = False  # it is a C_new that will be appended
         return _bounded_length(server.log) + asked >= self.places
 
-    def act(self, process: int, state: Server, action: Action) -> Outcome[Server, Message, Fact]:
+    def act(self, process: int, state: Server, action: Action) -> Outcome[Server, Any, Any]:
         """An event of the server's own; every write is durable at once."""
         assert not isinstance(action, WriteCompletes | Crash), "a server's disk is a matter apart"
         after, effects = self.take(state, action)
@@ -205,20 +202,20 @@ class Servers(Part[Server]):
         return self.rules(options, state, event)
 
     def deliver(
-        self, process: int, state: Server, source: int, message: Message
-    ) -> Outcome[Server, Message, Fact]:
+        self, process: int, state: Server, source: int, message: Any
+    ) -> Outcome[Server, Any, Any]:
         """A message arrives."""
         return self.act(process, state, Receive(source=ServerId(source), message=message))
 
-    def is_obsolete(self, process: int, state: Server, source: int, message: Message) -> bool:
+    def is_obsolete(self, process: int, state: Server, source: int, message: Any) -> bool:
         """As ``spec.relevance`` claims."""
         return is_obsolete(state, ServerId(source), message)
 
-    def representative(self, process: int, state: Server, source: int, message: Message) -> Message:
+    def representative(self, process: int, state: Server, source: int, message: Any) -> Any:
         """As ``spec.relevance`` claims."""
         return representative(state, ServerId(source), message)
 
-    def is_past(self, process: int, state: Server, fact: Fact) -> bool:
+    def is_past(self, process: int, state: Server, fact: Any) -> bool:
         """As ``spec.relevance`` claims."""
         return is_past(state, fact)
 

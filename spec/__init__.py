@@ -15,9 +15,11 @@ Consensus Algorithm"):
 10. ``raft``       **the protocol**, ``step(options, server, event) -> (server, effects)``
 11. ``cluster``    the first cluster, and the facts of its history
 12. ``disk``       what is durable, what is being written, and what waits for it
-13. ``relevance``  which messages can still matter
-14. ``invariants`` the claims: Figure 3, and what it rests on
-15. ``progress``   what must stay possible: elections and commits
+13. ``sessions``   a command that is sent again takes effect once (§8)
+14. ``clients``    what clients ask, are owed and observe (§8)
+15. ``relevance``  which messages can still matter
+16. ``invariants`` the claims: Figure 3, and what it rests on
+17. ``progress``   what must stay possible: elections and commits
 
 Deviations from the paper, each with its reason:
 
@@ -40,7 +42,9 @@ Deviations from the paper, each with its reason:
   committed nothing in its term refuses, where the dissertation lets it wait. Followers ask all
   others, of whom only the leader answers, for who leads is not part of their state. One read
   identifier may stand for any number of client requests.
-* Client sessions (§8) are not here yet.
+* Sessions (D6.3) never expire: who lets a state machine forget one must refuse its client rather
+  than carry out a command that may be a retry. A client has one command under way at a time, and
+  its session begins with its first command.
 * Membership (§6): joint consensus as in the paper. New servers catch up as non-voting members
   before C_old,new is appended, until they have stored what is committed (the dissertation counts
   rounds); who is catching up is known to the leader alone, so that a new leader must be asked

@@ -20,6 +20,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, TypeVar
 
+from spec.clients import (
+    Answered,
+    Client,
+    Failed,
+    ReadAnswer,
+    ToClient,
+    TookEffect,
+    is_awaited,
+)
 from spec.cluster import Committed, Elected, led
 from spec.disk import ServerOnDisk, after_crash, image_of
 from spec.elections import hears_leader, transfer_target
@@ -35,6 +44,7 @@ from spec.events import (
     PersistEntries,
     PersistTermAndVote,
     ReadReady,
+    ReadRefused,
     Receive,
     ResetElectionTimer,
     Restart,
@@ -63,13 +73,25 @@ from spec.messages import (
     AppendEntriesSuccess,
     PreVote,
     PreVoteResponse,
+    ReadIndexResponse,
     RequestVote,
     RequestVoteResponse,
     TimeoutNow,
 )
 from spec.quorum import is_quorum, members
 from spec.raft import Options
-from spec.state import Candidate, Configuration, Follower, Index, Leader, Log, Server, ServerId
+from spec.sessions import ClientCommand
+from spec.state import (
+    NO_READS,
+    Candidate,
+    Configuration,
+    Follower,
+    Index,
+    Leader,
+    Log,
+    Server,
+    ServerId,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,6 +124,9 @@ class Claim:
     rule: str = ""
     """The option of ``spec.raft`` without which nothing is claimed."""
 
+    feature: str = ""
+    """It speaks of what there is with this feature alone: ``reads`` or ``sessions``."""
+
     def in_force(self, options: Options) -> bool:
         """Is the rule of which the claim speaks in force?"""
         return not self.rule or bool(getattr(options, self.rule))
@@ -115,14 +140,22 @@ WITNESSES: list[Claim] = []
 P = TypeVar("P", bound=Callable[..., bool | None])
 
 
-def always(*, title: str, paper: str, thesis: str, rule: str = "") -> Callable[[P], P]:
+def always(
+    *, title: str, paper: str, thesis: str, rule: str = "", feature: str = ""
+) -> Callable[[P], P]:
     """Register a property with its title in the paper and its citations."""
 
     def register(predicate: P) -> P:
         name = predicate.__name__
         PROPERTIES.append(
             Claim(
-                name=name, title=title, paper=paper, thesis=thesis, predicate=predicate, rule=rule
+                name=name,
+                title=title,
+                paper=paper,
+                thesis=thesis,
+                predicate=predicate,
+                rule=rule,
+                feature=feature,
             )
         )
         return predicate
@@ -131,7 +164,7 @@ def always(*, title: str, paper: str, thesis: str, rule: str = "") -> Callable[[
 
 
 def sometimes(
-    *, title: str, paper: str, thesis: str, needs: Needs, rule: str = ""
+    *, title: str, paper: str, thesis: str, needs: Needs, rule: str = "", feature: str = ""
 ) -> Callable[[P], P]:
     """Register a witness: it must show wherever the bounds reach what it ``needs``."""
 
@@ -146,6 +179,7 @@ def sometimes(
                 predicate=predicate,
                 needs=needs,
                 rule=rule,
+                feature=feature,
             )
         )
         return predicate
@@ -483,6 +517,91 @@ def durable_index_truthful(one: ServerOnDisk) -> bool | None:
         return None
     images = [after_crash(disk, survived) for survived in range(len(disk.pending) + 1)]
     return all(agreement(server.log, image.log) >= index for image in images)
+
+
+# --- Clients (§8) -------------------------------------------------------------------------------
+
+
+@always(title="Reads are confirmed", paper="§8", thesis="D6.4")
+def reads_are_confirmed(
+    before: Server, event: Event, after: Server, effects: Effects
+) -> bool | None:
+    """A leader serves a read only when it has committed an entry of its term, and a quorum of the
+    configuration in force has answered the round of heartbeats that the read waits for.
+
+    Trap: an answer to a heartbeat of an earlier round says nothing of what happened since.
+    Non-vacuous: every read that a leader serves.
+    """
+    served = [e.message for e in effects if isinstance(e, Send)]
+    responses = [m for m in served if isinstance(m, ReadIndexResponse)]
+    ready = [e for e in effects if isinstance(e, ReadReady)]
+    match event:
+        case Receive(message=ReadIndexResponse()):
+            return None
+        case _ if not responses and not ready:
+            return None
+        case Receive(
+            source=source,
+            message=AppendEntriesSuccess(round=answered) | AppendEntriesMismatch(round=answered),
+        ):
+            reads = before.role.reads if isinstance(before.role, Leader) else NO_READS
+            now = {source} if answered == reads.round else set()
+            confirmed = {after.server_id, *reads.confirmed_by, *now}
+        case _:
+            confirmed = {after.server_id}
+    return (
+        isinstance(after.role, Leader)
+        and is_quorum(after.configuration, confirmed)
+        and term_at(after.log, after.commit_index) == after.current_term
+    )
+
+
+@always(title="Reads are linearizable", paper="§8", thesis="D6.4", feature="reads")
+def reads_are_linearizable(before: Client, message: ToClient, after: Client) -> bool | None:
+    """A read shows all that was acknowledged or read before it began.
+
+    Trap: what is acknowledged while it is under way it may show or not. The client asks for it all
+    itself, so that "before" is the order of its own steps. Non-vacuous: every answer to a read
+    that is under way.
+    """
+    if not isinstance(message, ReadAnswer) or not is_awaited(before, message):
+        return None
+    return before.floor is not None and message.index >= before.floor
+
+
+@always(title="A command takes effect once", paper="§8", thesis="D6.3", feature="sessions")
+def exactly_once(a: TookEffect, b: TookEffect) -> bool | None:
+    """Each command takes effect once, however often it is in the log; no two have one effect.
+
+    Trap: the second time may be on another leader, from a log that was compacted.
+    Non-vacuous: two commands have taken effect.
+    """
+    return a.request_id != b.request_id and a.result != b.result
+
+
+@always(title="Answers name the effect", paper="§8", thesis="D6.3", feature="sessions")
+def answers_name_the_effect(answer: Answered, effect: TookEffect) -> bool | None:
+    """A command that is acknowledged has taken effect, and its result is that of the one effect.
+
+    Trap: an entry of another term may have taken the place of the one that the client waits for.
+    Non-vacuous: an answer and an effect of one command, or with one result.
+    """
+    same = answer.request_id == effect.request_id
+    if not same and answer.result != effect.result:
+        return None
+    return same and answer.result == effect.result
+
+
+@always(title="What has failed is not done", paper="§8", thesis="D6.3", feature="sessions")
+def failed_is_not_done(failure: Failed, commit: Committed) -> bool | None:
+    """A try that was reported to its client as failed is never committed.
+
+    Trap: a leader that steps down does not know; neither does one that has waited for long.
+    Non-vacuous: an entry was committed at an index where a try has failed.
+    """
+    if failure.index != commit.index:
+        return None
+    return failure.term != commit.entry.term
 
 
 # --- What they rest on: single steps ------------------------------------------------------------
@@ -1284,6 +1403,104 @@ def added_server_votes(before: Server, event: Event, after: Server, effects: Eff
         and effect.message.vote_granted
         for effect in effects
     )
+
+
+@sometimes(
+    title="A read is confirmed by a round",
+    paper="§8",
+    thesis="D6.4",
+    needs=Needs(servers=2, terms=1, log_length=1),
+    feature="reads",
+)
+def read_confirmed(before: Server, event: Event, after: Server, effects: Effects) -> bool:
+    """A leader serves a read because a follower has answered."""
+    confirmed = isinstance(event, Receive) and isinstance(
+        event.message, AppendEntriesSuccess | AppendEntriesMismatch
+    )
+    return confirmed and any(isinstance(effect, ReadReady) for effect in effects)
+
+
+@sometimes(
+    title="A follower serves a read",
+    paper="§8",
+    thesis="D6.4",
+    needs=Needs(servers=2, terms=1, log_length=1),
+    feature="reads",
+)
+def follower_serves_read(before: Server, event: Event, after: Server, effects: Effects) -> bool:
+    """A follower that has applied enough hears from the leader what a read must see."""
+    match event:
+        case Receive(message=ReadIndexResponse(read_index=index)):
+            return isinstance(after.role, Follower) and after.commit_index >= index
+        case _:
+            return False
+
+
+@sometimes(
+    title="A deposed leader refuses a read",
+    paper="§8",
+    thesis="D6.4",
+    needs=Needs(servers=2, terms=2, log_length=1),
+    feature="reads",
+)
+def deposed_leader_refuses_read(
+    before: Server, event: Event, after: Server, effects: Effects
+) -> bool:
+    """A leader hears of a newer term while a read waits."""
+    return after.current_term > before.current_term and any(
+        isinstance(effect, ReadRefused) for effect in effects
+    )
+
+
+@sometimes(
+    title="A read shows what was known before",
+    paper="§8",
+    thesis="D6.4",
+    needs=Needs(servers=1, terms=1, log_length=1),
+    feature="reads",
+)
+def read_shows_known(before: Client, message: ToClient, after: Client) -> bool:
+    """A client that knows of a committed entry gets an answer to its read."""
+    return isinstance(message, ReadAnswer) and is_awaited(before, message) and bool(before.floor)
+
+
+@sometimes(
+    title="A retried command is in the log twice",
+    paper="§8",
+    thesis="D6.3",
+    needs=Needs(servers=1, terms=1, log_length=2),
+    feature="sessions",
+)
+def retry_deduplicated(server: Server) -> bool:
+    """A server has applied two entries with the same command; only one had an effect."""
+    applied = entries_from(server.log, Index(base_index(server.log) + 1))
+    applied = applied[: server.commit_index - base_index(server.log)]
+    commands = [e.payload.request_id for e in applied if isinstance(e.payload, ClientCommand)]
+    return len(set(commands)) < len(commands)
+
+
+@sometimes(
+    title="A client learns the result",
+    paper="§8",
+    thesis="D6.3",
+    needs=Needs(servers=1, terms=1, log_length=1),
+    feature="sessions",
+)
+def command_answered(answer: Answered) -> bool:
+    """A command is applied, and its client told."""
+    return True
+
+
+@sometimes(
+    title="A command fails",
+    paper="§8",
+    thesis="D6.3",
+    needs=Needs(servers=3, terms=2, log_length=1),
+    feature="sessions",
+)
+def command_failed(failure: Failed) -> bool:
+    """Another leader's entry takes the place of a client's command."""
+    return True
 
 
 # --- Shared by the claims -----------------------------------------------------------------------

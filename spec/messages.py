@@ -112,7 +112,10 @@ class StaleTerm:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReadIndexRequest:
-    """A follower asks the leader up to where it must have applied to serve a read (D6.4)."""
+    """A follower asks the leader up to where it must have applied to serve a read (D6.4).
+
+    Only a leader of that term answers.
+    """
 
     term: Term
     read_id: RequestId

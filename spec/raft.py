@@ -301,14 +301,14 @@ def update_term(server: Server, term: Term) -> tuple[Server, Effects]:
 def on_older_term(server: Server, source: ServerId, message: Message) -> tuple[Server, Effects]:
     """A request of an older term is refused with the newer term; an answer is ignored (§5.1)."""
     match message:
-        case RequestVote() | PreVote() | AppendEntries() | ReadIndexRequest():
+        case RequestVote() | PreVote() | AppendEntries():
             return server, (Send(to=source, message=StaleTerm(term=server.current_term)),)
         case RequestVoteResponse() | PreVoteResponse() | TimeoutNow() | StaleTerm():
             return server, ()
         case AppendEntriesSuccess() | AppendEntriesMismatch():
             return server, ()
-        case ReadIndexResponse():
-            return server, ()
+        case ReadIndexRequest() | ReadIndexResponse():
+            return server, ()  # it was for another leader, or from one
         case _:
             assert_never(message)
 

@@ -32,8 +32,9 @@ def is_obsolete(server: Server, source: ServerId, message: Message) -> bool:
     match message:
         case RequestVote() | PreVote() | AppendEntries():
             return False  # an older request is still answered with the newer term
-        case ReadIndexRequest(term=term):  # nobody who follows will lead in this term
-            return term == server.current_term and isinstance(server.role, Follower)
+        case ReadIndexRequest(term=term):  # nobody who follows in a term will lead in it
+            follows = isinstance(server.role, Follower)
+            return term < server.current_term or (term == server.current_term and follows)
         case ReadIndexResponse(term=term) | TimeoutNow(term=term):
             return term < server.current_term
         case StaleTerm(term=term):
@@ -96,9 +97,7 @@ def representative(server: Server, source: ServerId, message: Message) -> Messag
             and _tells_nothing_new(server.role, source, message)
         ):
             return AppendEntriesSuccess(term=message.term, match_index=Index(0))
-        case RequestVote() | PreVote() | AppendEntries() | ReadIndexRequest() if (
-            message.term < server.current_term
-        ):
+        case RequestVote() | PreVote() | AppendEntries() if message.term < server.current_term:
             return RequestVote(
                 term=Term(0), candidate_id=source, last_log_index=Index(0), last_log_term=Term(0)
             )

@@ -10,6 +10,7 @@ import numpy as np
 
 from model_check import kernel as k
 from model_check.explore import Search
+from model_check.raft_bounds import ClientBounds
 from model_check.raft_model import Bounds, RaftModel
 from model_check.tables import Reductions
 
@@ -21,11 +22,16 @@ ALL_REDUCTIONS = [
 
 
 def explored(
-    servers: int, terms: int, log_length: int, profile: str, reductions: Reductions
+    servers: int,
+    terms: int,
+    log_length: int,
+    profile: str,
+    reductions: Reductions,
+    clients: ClientBounds | None = None,
 ) -> Search:
     """A finished exploration of correct Raft."""
     bounds = Bounds(servers=servers, terms=terms, log_length=log_length)
-    search = Search(RaftModel(bounds, profile), reductions=reductions)
+    search = Search(RaftModel(bounds, profile, clients=clients), reductions=reductions)
     assert search.run().result == "exhausted"
     return search
 

@@ -29,6 +29,8 @@ READING_ORDER = (
     "raft",
     "cluster",
     "disk",
+    "sessions",
+    "clients",
     "relevance",
     "invariants",
     "progress",

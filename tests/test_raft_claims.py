@@ -59,3 +59,4 @@ def test_sets_of_servers_have_no_others(cluster: Cluster) -> None:
         assert isinstance(where, AllWhere)
         assert where.relation(first, leader)
         assert not where.relation(first, STRANGER)
+        assert not where.relation(STRANGER, leader)

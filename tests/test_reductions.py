@@ -9,6 +9,7 @@ import pytest
 
 from model_check.explore import Search
 from model_check.model import Model, Outcome
+from model_check.raft_bounds import ClientBounds
 from model_check.raft_model import Bounds, RaftModel
 from model_check.raft_servers import Action
 from model_check.tables import Reductions
@@ -32,16 +33,28 @@ SMALL = [
 ]
 
 
-@pytest.mark.parametrize("bounds", SMALL, ids=str)
+CLIENTS = [
+    ((1, 2, 2, "paper"), ClientBounds(reads=2, rounds=2)),
+    ((2, 1, 1, "paper"), ClientBounds(reads=1)),
+    ((2, 1, 1, "server"), ClientBounds(reads=1)),
+    ((1, 1, 2, "paper"), ClientBounds(clients=2, commands=1)),
+    ((2, 1, 1, "paper"), ClientBounds(commands=1)),
+    ((1, 2, 2, "paper"), ClientBounds(reads=1, commands=2)),
+]
+
+
+@pytest.mark.parametrize(
+    ("bounds", "clients"), [*((bounds, None) for bounds in SMALL), *CLIENTS], ids=str
+)
 def test_every_combination_of_reductions_sees_the_same(
-    bounds: tuple[int, int, int, str],
+    bounds: tuple[int, int, int, str], clients: ClientBounds | None
 ) -> None:
-    plain = Seen(explored(*bounds, PLAIN))
+    plain = Seen(explored(*bounds, PLAIN, clients))
     assert plain.server_tuples
     for reductions in ALL_REDUCTIONS:
         if reductions == PLAIN:
             continue
-        seen = Seen(explored(*bounds, reductions))
+        seen = Seen(explored(*bounds, reductions, clients))
         assert seen.server_tuples == plain.server_tuples, str(reductions)
         assert seen.with_fact == plain.with_fact, str(reductions)
         assert seen.fact_pairs == plain.fact_pairs, str(reductions)
