@@ -231,8 +231,14 @@ class RaftModel(Model[State, Any, Any, Any]):
         return self.bounds.reach(claim, len(self._servers.first_members), self._servers.places)
 
     def goals(self) -> Sequence[Goal]:
-        """The goals of ``spec.progress``."""
-        return raft_goals.goals(self._servers)
+        """The goals of ``spec.progress``; no one command more where all come from clients.
+
+        What clients have asked is lost with all other messages, and they have begun all they may.
+        """
+        goals = raft_goals.goals(self._servers)
+        if self.clients.commands:
+            return [goal for goal in goals if goal.name != "leader_can_commit"]
+        return goals
 
     def interchangeable(self) -> Sequence[Sequence[int]]:
         """No rule of Raft looks at who a server is; an administrator may."""
@@ -307,6 +313,8 @@ class RaftModel(Model[State, Any, Any, Any]):
         unused: set[type] = set()
         if not self.clients.reads:
             unused |= {BeginRead, InvokeRead, ReadAnswer, ReadIndexRequest, ReadIndexResponse}
+        if self.clients.reads == 1 and not self.clients.commands:
+            unused.add(BeginRead)  # it begins with what the client hears
         if self.clients.commands:
             return unused | {ClientRequest, Acknowledged}
         unused |= {BeginCommand, InvokeCommand, CommandAccepted, AwaitCommand, CommandAnswer}

@@ -1927,7 +1927,7 @@ missing = tuple(
     ),
     # Other sabotages of what clients are owed
     Mutant(
-        name="X40",
+        name="X90",
         title="a follower serves a read before it has applied enough",
         seen_in="by analogy with B60",
         patches=(
@@ -1942,7 +1942,7 @@ missing = tuple(
         ),
     ),
     Mutant(
-        name="X41",
+        name="X91",
         title="a read is served without waiting for a quorum",
         seen_in="by analogy with B13",
         patches=(
@@ -1958,7 +1958,7 @@ missing = tuple(
         ),
     ),
     Mutant(
-        name="X42",
+        name="X92",
         title="a deposed leader forgets the reads that wait",
         seen_in="by analogy with B65",
         patches=(
@@ -1973,7 +1973,7 @@ missing = tuple(
         ),
     ),
     Mutant(
-        name="X43",
+        name="X93",
         title="a session answers a repeated command with what came last",
         seen_in="by analogy with B64",
         patches=(

@@ -16,7 +16,7 @@ STRANGER = object()
 """The state of a process that is no server."""
 BY_NAME = {claim.name: claim for claim in PROPERTIES}
 OF_STATES = [c for c in PROPERTIES if set(map(type, quantifiers(c))) == {AnyState}]
-OF_STEPS = [c for c in PROPERTIES if quantifiers(c) == (AnyStep(),)]
+OF_STEPS = [c for c in PROPERTIES if quantifiers(c) == (AnyStep(),) and not c.feature]
 
 
 @pytest.fixture
