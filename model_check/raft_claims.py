@@ -15,7 +15,7 @@ from model_check.model import AllWhere, AnyFact, AnyState, AnyStep, Property, Qu
 from spec.clients import Client, ClientFact
 from spec.cluster import Fact
 from spec.disk import ServerOnDisk, recovered
-from spec.events import Effects, Event, Restart
+from spec.events import Restart
 from spec.invariants import DURABLY, PROPERTIES, WITNESSES, Claim
 from spec.raft import Options
 from spec.state import Server
@@ -134,13 +134,16 @@ def _of_steps(predicate: Predicate, kind: type) -> Predicate:
     A server that has crashed is seen to start again from what the crash has left of its disk.
     """
 
-    def apply(before: object, event: Event, after: object, effects: Effects) -> bool | None:
-        if kind is Server and isinstance(before, ServerOnDisk) and isinstance(after, ServerOnDisk):
-            seen = before.server
-            if isinstance(event, Restart):
-                seen = recovered(seen, after.disk.image)
-            return predicate(seen, event, after.server, effects)
-        return predicate(before, event, after, effects) if isinstance(before, kind) else None
+    def apply(*step: object) -> bool | None:
+        match step:
+            case ServerOnDisk(server=seen), event, ServerOnDisk() as after, effects if (
+                kind is Server
+            ):
+                if isinstance(event, Restart):
+                    seen = recovered(seen, after.disk.image)
+                return predicate(seen, event, after.server, effects)
+            case _:
+                return predicate(*step) if isinstance(step[0], kind) else None
 
     return apply
 
