@@ -36,7 +36,7 @@ from model_check.proof.prover import (
 from model_check.proof.refinement import NotRefined
 from model_check.proof.runs import Counts, LemmaBroken, Runs
 from model_check.proof.theory import THEORIES, Theory, without_guard, without_lemma
-from model_check.raft_model import Bounds
+from model_check.raft_model import Bounds, Membership
 
 OF_ANYTHING: dict[str, tuple[str, Callable[[], Iterator[Obligation]]]] = {
     "quorums": ("quorums of finite sets share a server", quorums.obligations),
@@ -237,37 +237,52 @@ def list_lemmas() -> str:
 # --- The lemmas on states of spec ---------------------------------------------------------------
 
 EXHAUSTED = (
-    Bounds(servers=2, terms=1, log_length=2),
-    Bounds(servers=2, terms=2, log_length=1),
-    Bounds(servers=3, terms=1, log_length=0),
+    (Bounds(servers=2, terms=1, log_length=2), 0),
+    (Bounds(servers=2, terms=2, log_length=1), 0),
+    (Bounds(servers=3, terms=1, log_length=0), 0),
+    (Bounds(servers=2, terms=2, log_length=3), 1),
 )
-WALKED = (Bounds(servers=3, terms=3, log_length=3), Bounds(servers=5, terms=4, log_length=4))
+"""With how many membership changes."""
+WALKED = (
+    (Bounds(servers=3, terms=3, log_length=3), 0),
+    (Bounds(servers=5, terms=4, log_length=4), 0),
+    (Bounds(servers=3, terms=3, log_length=5), 2),
+    (Bounds(servers=4, terms=3, log_length=4), 1),
+)
 WALKS, WALK_LENGTH = 20, 300
 
 
 def run_states(seed: int) -> int:
     """Evaluate every lemma in plain states of small clusters. Prints the table."""
-    print("| servers / terms / log | which | states | steps | lemma evaluations | s |")
+    print("| servers / terms / log / changes | which | states | steps | lemma evaluations | s |")
     print("|---|---|---|---|---|---|")
     try:
-        for bounds in EXHAUSTED:
-            started = time.process_time()
-            _tell_counts(bounds, "all plain states", Runs(bounds).exhaust(), started)
-        for bounds in WALKED:
-            started, runs = time.process_time(), Runs(bounds, "server")
+        for bounds, changes in EXHAUSTED:
+            started, runs = time.process_time(), _runs(bounds, "paper", changes)
+            _tell_counts(bounds, changes, "all plain states", runs.exhaust(), started)
+        for bounds, changes in WALKED:
+            started, runs = time.process_time(), _runs(bounds, "server", changes)
             for walk in range(WALKS):
                 runs.walk(WALK_LENGTH, seed + walk)
             which = f"{WALKS} random walks of {WALK_LENGTH} steps"
-            _tell_counts(bounds, which, runs.counts, started)
+            _tell_counts(bounds, changes, which, runs.counts, started)
     except (NotRefined, LemmaBroken) as error:
         print(f"refuted: {error}")
         return EXIT_VIOLATED
     return EXIT_OK
 
 
-def _tell_counts(bounds: Bounds, which: str, counts: Counts, started: float) -> None:
+def _runs(bounds: Bounds, profile: str, changes: int) -> Runs:
+    """Runs of the protocol with joint consensus if there are membership changes."""
+    if not changes:
+        return Runs(bounds, profile)
+    return Runs(bounds, profile, THEORIES["joint"], Membership(changes=changes))
+
+
+def _tell_counts(bounds: Bounds, changes: int, which: str, counts: Counts, started: float) -> None:
     print(
-        f"| {bounds.servers} / {bounds.terms} / {bounds.log_length} | {which} | {counts.states:,} "
+        f"| {bounds.servers} / {bounds.terms} / {bounds.log_length} / {changes} "
+        f"| {which} | {counts.states:,} "
         f"| {counts.transitions:,} | {counts.evaluations:,} "
         f"| {time.process_time() - started:.0f} |",
         flush=True,

@@ -11,17 +11,29 @@ import pytest
 from model_check.__main__ import main
 from model_check.proof import lemmas, refinement, runs
 from model_check.proof.actions import ACTIONS
+from model_check.proof.governed import JOINT, follows, is_near
 from model_check.proof.logic import Server as ServerVariable
 from model_check.proof.logic import Term as TermVariable
 from model_check.proof.logic import implies, negation
+from model_check.proof.membership import JointState
 from model_check.proof.refinement import NotLocal, NotRefined, check_step, local_state
 from model_check.proof.state import State
-from model_check.proof.theory import STATIC
-from model_check.raft_model import Bounds, RaftModel
+from model_check.proof.theory import STATIC, THEORIES
+from model_check.raft_model import Bounds, Membership, RaftModel
 from model_check.raft_mutants import find, load
-from spec.events import ElectionTimeout, HeartbeatTimeout, Receive, Restart
+from spec.cluster import initial_server
+from spec.events import (
+    ChangeMembership,
+    ClientRequest,
+    ElectionTimeout,
+    HeartbeatTimeout,
+    Receive,
+    Restart,
+)
+from spec.log import last_index
+from spec.messages import AppendEntriesSuccess
 from spec.raft import PAPER, step
-from spec.state import Index, Term
+from spec.state import Command, Configuration, Index, Server, Term
 from tests.cluster import S1, S2, Cluster, append_entries, follower, receive
 
 # --- Single steps -------------------------------------------------------------------------------
@@ -91,7 +103,54 @@ def test_every_step_within_bounds_is_refined(
     assert 100 < int(refined) < int(checked)
 
 
+def test_every_step_of_a_membership_change_is_refined(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    bounds = ["--servers", "2", "--terms", "2", "--log-length", "5"]
+    changes = ["--with", "membership", "--config-changes", "2"]
+    assert main([*bounds, *changes, "--refinement", "--no-goals"]) == 0
+    line = next(x for x in capsys.readouterr().out.splitlines() if x.startswith("refinement "))
+    _, checked, refined = line.replace(",", "").split()
+    assert 1000 < int(refined) < int(checked)
+
+
+def test_committing_one_configuration_and_appending_the_next_is_one_step() -> None:
+    """C_new is appended, and committed by the leader alone, when C_old,new is committed (§6)."""
+    alone, both = frozenset({S1}), frozenset({S1, S2})
+    server, _ = step(PAPER, initial_server(S1, [S1]), ElectionTimeout())
+    server, _ = step(PAPER, server, ClientRequest(commands=(Command(data=b"x"),)))
+    server, _ = step(PAPER, server, ChangeMembership(members=both))
+    server, _ = step(PAPER, server, success(server, last_index(server.log)))
+    event = success(server, last_index(server.log))
+    after, effects = step(PAPER, server, event)
+    assert after.configuration == Configuration(old=both)
+    assert server.configuration == Configuration(old=alone, new=both)
+    assert check_step(server, event, after, effects, JOINT) == [
+        "receive_acknowledgement",
+        "advance_commit_index",
+        "append_configuration",
+        "send_entries",
+    ]
+
+
+def success(leader: Server, match_index: Index) -> Receive:
+    """S2 acknowledges the leader's log up to an index."""
+    message = AppendEntriesSuccess(term=leader.current_term, match_index=match_index)
+    return Receive(source=S2, message=message)
+
+
+def test_a_direct_change_is_refused() -> None:
+    """C_new does not follow C_old without C_old,new between them (§6)."""
+    old, new = Configuration(old=frozenset({S1})), Configuration(old=frozenset({S2}))
+    joint = Configuration(old=old.old, new=new.old)
+    assert follows(old, joint)
+    assert follows(joint, new)
+    assert not follows(old, new)
+    assert not is_near(old, new)
+
+
 REFUSED = [
+    *("B52", "B53", "B54", "X30", "X31", "X33", "X34"),
     *("B01", "B02", "B03", "B04", "B07", "B11", "B13", "B18", "B19", "B21", "B22", "B23", "B31"),
     *("B32", "B38", "B49", "X06", "X09", "X16", "X18"),
 ]
@@ -123,6 +182,34 @@ def test_every_lemma_holds_in_every_plain_state_of_two_servers() -> None:
 def test_every_lemma_holds_on_random_walks(seed: int) -> None:
     walk = runs.Runs(Bounds(servers=3, terms=3, log_length=3), "server" if seed % 2 else "paper")
     assert walk.walk(steps=250, seed=seed).states == 250
+
+
+def test_every_lemma_holds_while_the_membership_changes() -> None:
+    theory = THEORIES["joint"]
+    small = runs.Runs(Bounds(servers=2, terms=2, log_length=3), "paper", theory, Membership())
+    counts = small.exhaust(limit=600)
+    assert counts.actions["append_configuration"] > 0
+    membership = Membership(changes=2)
+    walk = runs.Runs(Bounds(servers=3, terms=1, log_length=5), "paper", theory, membership)
+    for seed in range(3):
+        walk.walk(steps=250, seed=seed)
+    assert walk.counts.actions["append_configuration"] > 0
+    happened = set(counts.actions) | set(walk.counts.actions)
+    assert happened == {action.__name__ for action in theory.actions}
+
+
+def test_a_false_lemma_about_configurations_is_noticed() -> None:
+    def never_changes(s: JointState, n: ServerVariable) -> object:
+        """The configuration never changes."""
+        return s.configuration(n) == s.initial_configuration()
+
+    never_changes.__annotations__ |= {"n": ServerVariable}
+    theory = THEORIES["joint"]
+    wrong = replace(theory, layers=[[lemmas.Lemma(never_changes, "§6", None)]])
+    with pytest.raises(runs.LemmaBroken, match="never_changes"):
+        runs.Runs(
+            Bounds(servers=2, terms=1, log_length=3), theory=wrong, membership=Membership()
+        ).exhaust()
 
 
 def test_no_lemma_is_vacuous(monkeypatch: pytest.MonkeyPatch) -> None:

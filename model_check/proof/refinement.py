@@ -14,24 +14,33 @@ guards look at one server and what was sent only: history is out of their reach 
 for another server raises ``NotLocal``.
 
 The abstraction: ``current_term``, ``log`` and ``commit_index`` are themselves; an entry's value is
-its payload; ``match_index`` counts while a server leads, ``votes_granted`` while it stands.
-``next_index``, rejections, answers with a newer term, pre-votes, who was heard and TimeoutNow have
-no abstract counterpart: safety does not rest on them.
+its payload, with membership changes also what governs it (``governed``); ``match_index`` counts
+while a server leads, ``votes_granted`` while it stands. ``next_index``, rejections, answers with a
+newer term, pre-votes, who was heard and TimeoutNow have no abstract counterpart: safety does not
+rest on them. What governs the entries of a request does not stand in it. It is read off the
+receiver's log up to where the request begins, which is the sender's by Log Matching, a lemma;
+``runs`` has the true one, and finds no other.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, NoReturn, TypeAlias, assert_never
 
 from model_check.proof import actions as act
+from model_check.proof import governed
+from model_check.proof import membership as joint
 from model_check.proof.actions import Action
+from model_check.proof.governed import JOINT, STATIC, Abstraction, bare, with_payload_of
+from model_check.proof.membership import JointState
 from model_check.proof.state import State
 from spec.events import (
+    BecameLeader,
     ChangeLearners,
     ChangeMembership,
     ClientRequest,
+    CommittedUpTo,
     DurableUpTo,
     Effects,
     ElectionTimeout,
@@ -45,7 +54,7 @@ from spec.events import (
     Send,
     TransferLeadership,
 )
-from spec.log import entry_at, last_index, term_at
+from spec.log import entries_from, last_index, term_at
 from spec.messages import (
     AppendEntries,
     AppendEntriesMismatch,
@@ -59,8 +68,8 @@ from spec.messages import (
     StaleTerm,
     TimeoutNow,
 )
-from spec.quorum import is_quorum
-from spec.state import Candidate, Configuration, Index, Leader, Server, ServerId
+from spec.quorum import is_quorum, members
+from spec.state import Candidate, Configuration, Entry, Index, Leader, Server, ServerId
 
 
 class NotRefined(Exception):
@@ -73,14 +82,27 @@ class NotLocal(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """AppendEntries with the count on which its ``leader_commit`` rests (history)."""
+    """AppendEntries with the values of its entries.
+
+    And with history: the count on which its ``leader_commit`` rests.
+    """
 
     message: AppendEntries
+    values: tuple[Any, ...]
     commit_term: Any
     commit_event: Any
 
 
 PLAIN = ("current_term", "has_voted", "last_index", "commit_index", "is_candidate", "is_leader")
+
+
+@dataclass(frozen=True, slots=True)
+class Of:
+    """An argument that depends on the state in which its action is taken."""
+
+    function: Callable[[Any], Any]
+
+
 Call: TypeAlias = tuple[Action, tuple[Any, ...]]
 Wrap: TypeAlias = Callable[[AppendEntries], Request]
 
@@ -88,8 +110,9 @@ Wrap: TypeAlias = Callable[[AppendEntries], Request]
 # --- One server as an abstract state ------------------------------------------------------------
 
 
-def server_functions(server: Server) -> dict[str, Callable[..., Any]]:
+def server_functions(server: Server, abstraction: Abstraction) -> dict[str, Callable[..., Any]]:
     """Figure 2, "State", as functions of the server's own id, which they do not look at."""
+    values = abstraction.values(server)
     votes = server.role.votes_granted if isinstance(server.role, Candidate) else frozenset()
     match = server.role.match_index if isinstance(server.role, Leader) else {}
     return {
@@ -98,7 +121,7 @@ def server_functions(server: Server) -> dict[str, Callable[..., Any]]:
         "voted_for": lambda n: server.voted_for,
         "last_index": lambda n: last_index(server.log),
         "entry_term": lambda n, i: term_at(server.log, Index(i)) or 0,
-        "entry_value": lambda n, i: getattr(entry_at(server.log, Index(i)), "payload", None),
+        "entry_value": lambda n, i: values[i - 1] if 1 <= i <= len(values) else None,
         "commit_index": lambda n: server.commit_index,
         "is_candidate": lambda n: isinstance(server.role, Candidate),
         "is_leader": lambda n: isinstance(server.role, Leader),
@@ -114,17 +137,17 @@ def request_functions() -> dict[str, Callable[..., Any]]:
         "prev_log_index": lambda m: m.message.prev_log_index,
         "prev_log_term": lambda m: m.message.prev_log_term,
         "final_index": lambda m: m.message.prev_log_index + len(m.message.entries),
-        "sent_term": lambda m, i: getattr(_sent(m, i), "term", 0),
-        "sent_value": lambda m, i: getattr(_sent(m, i), "payload", None),
+        "sent_term": lambda m, i: getattr(_sent(m, m.message.entries, i), "term", 0),
+        "sent_value": lambda m, i: _sent(m, m.values, i),
         "leader_commit": lambda m: m.message.leader_commit,
         "request_commit_term": lambda m: m.commit_term,
         "request_commit_event": lambda m: m.commit_event,
     }
 
 
-def _sent(request: Request, index: int) -> Any:
-    entries, place = request.message.entries, index - request.message.prev_log_index
-    return entries[place - 1] if 1 <= place <= len(entries) else None
+def _sent(request: Request, parts: Sequence[Any], index: int) -> Any:
+    place = index - request.message.prev_log_index
+    return parts[place - 1] if 1 <= place <= len(parts) else None
 
 
 def quorum_functions(configuration: Configuration) -> dict[str, Callable[..., Any]]:
@@ -144,7 +167,7 @@ def _of(me: ServerId, function: Callable[..., Any]) -> Callable[..., Any]:
     return lambda n, *more: function(n, *more) if n == me else _beyond()
 
 
-def local_state(server: Server, event: Event) -> State:
+def local_state(server: Server, event: Event, abstraction: Abstraction = STATIC) -> State:
     """All that a step may look at: the server, and the message that arrives, as having been sent.
 
     That no more than this was acknowledged before is the worst case: an action only raises it.
@@ -169,9 +192,9 @@ def local_state(server: Server, event: Event) -> State:
 
     known: dict[str, Callable[..., Any]] = {
         **dict.fromkeys((field.name for field in fields(State)), _beyond),
-        **{name: _of(me, f) for name, f in server_functions(server).items()},
+        **{name: _of(me, f) for name, f in server_functions(server, abstraction).items()},
         **request_functions(),
-        **quorum_functions(server.configuration),
+        **quorum_functions(abstraction.first_of(server)),
         "vote_requested": vote_requested,
         "vote_sent": vote_sent,
         "acknowledged": acknowledged,
@@ -179,6 +202,8 @@ def local_state(server: Server, event: Event) -> State:
         "commit_term": _of(me, lambda n: "of its commit index"),
         "commit_event": _of(me, lambda n: "of its commit index"),
     }
+    if abstraction.joint:
+        return JointState(**{**known, **governed.functions()})
     return State(**known)
 
 
@@ -186,12 +211,17 @@ def local_state(server: Server, event: Event) -> State:
 
 
 def witness(
-    before: Server, event: Event, after: Server, effects: Effects, received: Wrap
+    before: Server,
+    event: Event,
+    after: Server,
+    effects: Effects,
+    received: Wrap,
+    abstraction: Abstraction,
 ) -> Iterator[Call]:
     """The abstract actions that change the server, in order, with their arguments.
 
-    ``received`` adds its history to AppendEntries. Nothing here is trusted: wrong actions have
-    false guards or lead elsewhere.
+    ``received`` adds values and history to AppendEntries. Nothing here is trusted: wrong actions
+    have false guards or lead elsewhere.
     """
     n = before.server_id
     match event:
@@ -219,7 +249,8 @@ def witness(
             pass
         case _:
             assert_never(event)
-    yield from _led(before, event, after)
+    if _leads(before, after, effects):
+        yield from _led(before, event, after, effects, abstraction)
 
 
 def _handled(
@@ -249,8 +280,8 @@ def _handled(
             elif isinstance(before.role, Candidate):
                 yield act.restart, (n, before.commit_index)
         case AppendEntriesSuccess():
-            if isinstance(before.role, Leader) and isinstance(after.role, Leader):
-                match = after.role.match_index[source]
+            if isinstance(before.role, Leader) and source in before.role.match_index:
+                match = _match_index(before, event, after).get(source, 0)
                 if match != before.role.match_index[source]:
                     yield act.receive_acknowledgement, (n, source, match)
         case PreVoteResponse(term=term) | TimeoutNow(term=term):
@@ -272,23 +303,80 @@ def _conflict(server: Server, request: AppendEntries) -> int | None:
     return None
 
 
-def _led(before: Server, event: Event, after: Server) -> Iterator[Call]:
-    """What a leader does by itself: be elected, append, commit."""
-    n, role = before.server_id, after.role
-    if not isinstance(role, Leader):
-        return
+def _leads(before: Server, after: Server, effects: Effects) -> bool:
+    """Was the step taken as leader, even if its last act was to step down (§6)?"""
+    led = isinstance(before.role, Leader) and before.current_term == after.current_term
+    return led or any(isinstance(effect, BecameLeader) for effect in effects)
+
+
+def _match_index(before: Server, event: Event, after: Server) -> dict[ServerId, Index]:
+    """What a leader knows of the others when it commits; it may have stepped down then."""
+    if isinstance(after.role, Leader):
+        return dict(after.role.match_index)
+    known = dict(before.role.match_index) if isinstance(before.role, Leader) else {}
+    if isinstance(event, Receive) and isinstance(event.message, AppendEntriesSuccess):
+        known[event.source] = max(known.get(event.source, Index(0)), event.message.match_index)
+    return known
+
+
+def _led(
+    before: Server, event: Event, after: Server, effects: Effects, abstraction: Abstraction
+) -> Iterator[Call]:
+    """What a leader does by itself: be elected, append, commit, step down."""
+    n = before.server_id
     if not isinstance(before.role, Leader):
         votes = {n}
         if isinstance(before.role, Candidate) and isinstance(event, Receive):
             votes = {*before.role.votes_granted, event.source}
         yield act.become_leader, (n, frozenset(votes))
-    for index in range(last_index(before.log) + 1, last_index(after.log) + 1):
-        entry = entry_at(after.log, Index(index))
-        assert entry is not None, "within the log"
-        yield act.client_request, (n, entry.payload)
-    if after.commit_index > before.commit_index:
-        stored = {k for k, match in role.match_index.items() if match >= after.commit_index}
-        yield act.advance_commit_index, (n, after.commit_index, frozenset({n, *stored}))
+    match_index = _match_index(before, event, after)
+    for entry, index in _appended_and_committed(before, after, effects):
+        if entry is None:
+            stored = {k for k, match in match_index.items() if match >= index}
+            yield act.advance_commit_index, (n, index, frozenset({n, *stored}))
+        else:
+            yield _append(n, entry, index, before, abstraction)
+    if not isinstance(after.role, Leader):
+        yield act.restart, (n, after.commit_index)
+
+
+def _appended_and_committed(
+    before: Server, after: Server, effects: Effects
+) -> Iterator[tuple[Entry | None, Index]]:
+    """What is appended, and (without an entry) up to where is committed, in order (§5.3, §6).
+
+    A command is appended before anything is counted. A configuration may be appended because the
+    one before it was committed just now, which each count names.
+    """
+    first = Index(last_index(before.log) + 1)
+    entries = list(enumerate(entries_from(after.log, first), start=first))
+    counts = [effect for effect in effects if isinstance(effect, CommittedUpTo)]
+    configuration = before.configuration
+    while entries or counts:
+        is_next = not entries or isinstance(entries[0][1].payload, Configuration)
+        if counts and (not entries or (is_next and counts[0].counted_by == configuration)):
+            yield None, counts.pop(0).commit_index
+            continue
+        index, entry = entries.pop(0)
+        if isinstance(entry.payload, Configuration):
+            configuration = entry.payload
+        yield entry, Index(index)
+
+
+def _append(
+    n: ServerId, entry: Entry, index: Index, server: Server, abstraction: Abstraction
+) -> Call:
+    """A leader appends an entry; its value says what governs it."""
+    if not abstraction.joint:
+        return act.client_request, (n, entry.payload)
+
+    def value(state: Any) -> Any:
+        last = state.entry_value(n, index - 1) if index > 1 else None
+        history = (state.commit_term(n), state.commit_event(n))
+        return abstraction.value(server, last, entry, index, history)
+
+    is_next = isinstance(entry.payload, Configuration)
+    return joint.append_configuration if is_next else joint.append_command, (n, Of(value))
 
 
 def sending(state: State, n: ServerId, effects: Effects) -> Iterator[Call]:
@@ -302,8 +390,12 @@ def sending(state: State, n: ServerId, effects: Effects) -> Iterator[Call]:
 
 
 def sent_by(state: State, n: ServerId, message: AppendEntries) -> Request:
-    """AppendEntries with the history of its sender."""
-    return Request(message, state.commit_term(n), state.commit_event(n))
+    """AppendEntries with the values and the history of its sender."""
+    values = tuple(
+        with_payload_of(state.entry_value(n, index), entry)
+        for index, entry in enumerate(message.entries, start=message.prev_log_index + 1)
+    )
+    return Request(message, values, state.commit_term(n), state.commit_event(n))
 
 
 # --- The check ----------------------------------------------------------------------------------
@@ -312,7 +404,7 @@ def sent_by(state: State, n: ServerId, message: AppendEntries) -> Request:
 def run(state: State, calls: Iterable[Call]) -> State:
     """The state after the actions; raises ``NotRefined`` at the first guard that is false."""
     for action, arguments in calls:
-        effect = action(state, *arguments)
+        effect = action(state, *(a.function(state) if isinstance(a, Of) else a for a in arguments))
         for name, guard in effect.guards.items():
             if guard is not True:
                 raise NotRefined(f"{action.__name__}: the guard {name!r} is false")
@@ -320,25 +412,36 @@ def run(state: State, calls: Iterable[Call]) -> State:
     return state
 
 
-def same_server(state: State, server: Server) -> None:
+def same_server(state: State, server: Server, abstraction: Abstraction) -> None:
     """Raises ``NotRefined`` unless the abstract state of the server is what ``server`` is."""
     n = server.server_id
-    expected = server_functions(server)
+    expected = server_functions(server, abstraction)
     places: dict[str, list[tuple[Any, ...]]] = {name: [()] for name in PLAIN}
     if server.voted_for is not None:
         places["voted_for"] = [()]
     indices: list[tuple[Any, ...]] = [(i,) for i in range(1, last_index(server.log) + 1)]
     places["entry_term"] = places["entry_value"] = indices
     if isinstance(server.role, Candidate):
-        places["votes_granted"] = [(k,) for k in sorted(server.configuration.old)]
+        places["votes_granted"] = [(k,) for k in members(server.configuration)]
     if isinstance(server.role, Leader):
         places["match_index"] = [(k,) for k in server.role.match_index]
     for name, at in places.items():
         for more in at:
             found, wanted = getattr(state, name)(n, *more), expected[name](n, *more)
-            if found != wanted:
+            if bare(found) != bare(wanted):
                 where = f" at {', '.join(map(str, more))}" if more else ""
                 raise NotRefined(f"{name}{where} is {wanted}, but the actions make it {found}")
+    if isinstance(state, JointState):
+        _same_configuration(state, server)
+
+
+def _same_configuration(state: JointState, server: Server) -> None:
+    """Raises ``NotRefined`` unless the latest configuration of the log is in force (§6)."""
+    n, last = server.server_id, last_index(server.log)
+    now = state.governing(lambda i: state.entry_value(n, i), last)
+    wanted = now.configuration if now.index else server.first_configuration
+    if (now.index, wanted) != (server.configuration_index, server.configuration):
+        raise NotRefined(f"another configuration is in force than that of index {now.index}")
 
 
 def covered(state: State, n: ServerId, effects: Effects) -> None:
@@ -367,16 +470,24 @@ def covered(state: State, n: ServerId, effects: Effects) -> None:
             raise NotRefined(f"no action sends {type(effect.message).__name__} as it was sent")
 
 
-def check_step(before: Server, event: Event, after: Server, effects: Effects) -> list[str]:
+def check_step(
+    before: Server,
+    event: Event,
+    after: Server,
+    effects: Effects,
+    abstraction: Abstraction = STATIC,
+) -> list[str]:
     """The names of the actions that make up the step; raises ``NotRefined`` if there are none."""
 
     def received(message: AppendEntries) -> Request:
-        return Request(message, "of its sender", "of its sender")
+        log = abstraction.values(before)[: message.prev_log_index]
+        values = abstraction.following(before, log, message.entries)
+        return Request(message, tuple(values), "of its sender", "of its sender")
 
     n = before.server_id
-    changing = list(witness(before, event, after, effects, received))
-    state = run(local_state(before, event), changing)
-    same_server(state, after)
+    changing = list(witness(before, event, after, effects, received, abstraction))
+    state = run(local_state(before, event, abstraction), changing)
+    same_server(state, after, abstraction)
     sends = list(sending(state, n, effects))
     state = run(state, sends)
     covered(state, n, effects)
@@ -386,3 +497,10 @@ def check_step(before: Server, event: Event, after: Server, effects: Effects) ->
 def refinement(before: Server, event: Event, after: Server, effects: Effects) -> bool | None:
     """Each step is a sequence of actions of the abstract protocol, or changes and sends nothing."""
     return bool(check_step(before, event, after, effects)) or None
+
+
+def joint_refinement(before: Server, event: Event, after: Server, effects: Effects) -> bool | None:
+    """Each step is a sequence of actions of the abstract protocol with joint consensus, or changes
+    and sends nothing.
+    """
+    return bool(check_step(before, event, after, effects, JOINT)) or None

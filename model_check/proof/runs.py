@@ -17,8 +17,11 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
+from model_check.proof import governed
+from model_check.proof.governed import Abstraction
 from model_check.proof.lemmas import Lemma
 from model_check.proof.logic import Sort
+from model_check.proof.membership import JointState
 from model_check.proof.prover import fields_of
 from model_check.proof.refinement import (
     Request,
@@ -31,13 +34,15 @@ from model_check.proof.refinement import (
     witness,
 )
 from model_check.proof.theory import STATIC, Theory, variables, vocabulary
-from model_check.raft_model import Bounds, RaftModel
+from model_check.raft_model import Bounds, Membership, RaftModel
 from spec.messages import AppendEntries, Message
 from spec.state import Server
 
 Packet: TypeAlias = tuple[int, int, Message]
 Table: TypeAlias = frozenset[tuple[tuple[Any, ...], Any]]
 
+TRIES = 20
+"""How often a random walk looks for a step that is no stutter."""
 DEFAULTS: dict[str, Any] = {"Truth": False, "ServerSet": frozenset()}
 
 
@@ -72,17 +77,26 @@ class Counts:
 class Runs:
     """All plain runs of a cluster within bounds."""
 
-    def __init__(self, bounds: Bounds, profile: str = "paper", theory: Theory = STATIC) -> None:
-        """Prepare the tables."""
-        self.model = RaftModel(bounds, profile)
+    def __init__(
+        self,
+        bounds: Bounds,
+        profile: str = "paper",
+        theory: Theory = STATIC,
+        membership: Membership | None = None,
+    ) -> None:
+        """Prepare the tables; changes of ``membership`` need a theory with joint consensus."""
+        self.model = RaftModel(bounds, profile, membership=membership)
         self.bounds = bounds
         self.theory = theory
         self.counts = Counts()
         self.sorts = vocabulary(theory.state)
-        self.fixed = {
-            **request_functions(),
-            **quorum_functions(next(iter(self.model.initial_states()))[0].configuration),
-        }
+        first = next(iter(self.model.initial_states()))[0].configuration
+        is_joint = issubclass(theory.state, JointState)
+        self.abstraction = Abstraction(joint=is_joint, first=first)
+        self.fixed = {**request_functions(), **quorum_functions(first)}
+        if is_joint:
+            self.fixed |= governed.functions()
+        self._configurations = {first}
         self.changing = [name for name in self.sorts if name not in self.fixed]
         self._seen: set[tuple[int, tuple[int, ...]]] = set()
         self._numbers: list[dict[Table, int]] = [{} for _ in self.changing]
@@ -107,7 +121,7 @@ class Runs:
             servers, frozenset(), self._tables(nothing, self.theory.initial(nothing), empty, ())
         )
         for server in servers:
-            same_server(self.state(node.tables), server)
+            same_server(self.state(node.tables), server, self.abstraction)
         self.judge(node)
         return node
 
@@ -151,6 +165,12 @@ class Runs:
                 return range(self.bounds.log_length + 1)
             case "Request":
                 return requests
+            case "ServerSet":
+                processes = self.model.processes
+                sizes = range(len(processes) + 1)
+                return [frozenset(c) for n in sizes for c in itertools.combinations(processes, n)]
+            case "Configuration":
+                return self._configurations
             case _:
                 raise AssertionError(f"nothing is quantified over {sort.name}")
 
@@ -206,9 +226,9 @@ class Runs:
                 key=lambda m: (m.commit_term, m.commit_event),
             )
 
-        changing = list(witness(before, event, after, effects, received))
+        changing = list(witness(before, event, after, effects, received, self.abstraction))
         state = run(old, changing)
-        same_server(state, after)
+        same_server(state, after, self.abstraction)
         sends = list(sending(state, before.server_id, effects))
         state = run(state, sends)
         covered(state, before.server_id, effects)
@@ -219,11 +239,12 @@ class Runs:
         if tables != node.tables:
             settled = self.state(tables)
             for server in servers:
-                same_server(settled, server)
+                same_server(settled, server, self.abstraction)
         return Node(servers, node.network | packets, tables)
 
     def judge(self, node: Node) -> None:
         """Evaluate each lemma, once for each combination of the tables that it reads."""
+        self._configurations |= {server.configuration for server in node.servers}
         for number, (lemma, reads) in enumerate(self.lemmas):
             key = (number, tuple(node.tables[position] for position in reads))
             if key not in self._seen:
@@ -260,11 +281,13 @@ class Runs:
         return self.counts
 
     def walk(self, steps: int, seed: int) -> Counts:
-        """One random run; only new states are judged."""
+        """One random run of steps, most of which change something; only new states are judged."""
         chance = random.Random(seed)
         node = self.first()
         for _ in range(steps):
-            node = self._random_step(node, chance)
+            before, tries = node, 0
+            while node is before and tries < TRIES:
+                node, tries = self._random_step(before, chance), tries + 1
             self.judge(node)
             self.counts.states += 1
         return self.counts
