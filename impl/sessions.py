@@ -3,7 +3,8 @@
 The table is part of the replicated state: it changes only by committed commands, is in every
 snapshot, and what it forgets depends on nothing but the commands and the time they carry.
 A client numbers its requests, may have several on their way, and says with each which is the oldest
-that it still waits for; results of older ones are forgotten.
+that it still waits for; results of older ones are forgotten. For a client that waits for one at a
+time, this is the rule of ``spec/sessions.py``, as the tests check.
 """
 
 from __future__ import annotations

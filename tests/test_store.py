@@ -19,6 +19,8 @@ from impl.machine import Failure, Result, decode_result, encode_result
 from impl.sessions import EXPIRED
 from impl.shards import ShardedMap
 from impl.store import KeyValueStore
+from spec.sessions import ClientCommand, StateMachine, apply_command
+from spec.state import ClientId, RequestId
 from tests.redis_commands import (
     CONNECTION_COMMANDS,
     DATA_COMMANDS,
@@ -392,6 +394,20 @@ def test_a_request_is_carried_out_once(requests: list[tuple[int, int]], restarts
             restored = KeyValueStore()
             restored.restore(image_of(machine))
             machine = restored
+
+
+@given(st.lists(st.tuples(st.integers(0, 1), st.integers(1, 5)), max_size=40))
+def test_with_one_request_at_a_time_it_is_the_rule_that_is_checked(
+    requests: list[tuple[int, int]],
+) -> None:
+    """Clients of the model wait for one request; ours for many, and say which is the oldest."""
+    machine, model = KeyValueStore(), StateMachine()
+    clients = machine.apply(1, [pack(["session_open"])] * 2)
+    for who, serial in requests:
+        request_id = RequestId(client_id=ClientId(who), serial_number=serial)
+        model, expected = apply_command(model, ClientCommand(data=b"", request_id=request_id))
+        result = call(machine, clients[who], serial, oldest=serial)
+        assert result == (sessions.ACKNOWLEDGED if expected is None else expected)
 
 
 def test_results_that_the_client_no_longer_waits_for_are_forgotten() -> None:
