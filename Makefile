@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
 
-.PHONY: check prove test lint check-all bench bench-server clean
+.PHONY: check prove test lint check-all bench bench-server bench-election clean
 
 check: $(VENV)/ready ## explore 3 servers and 3 terms to the end
 	$(RUN) -m model_check --servers 3 --terms 3
@@ -42,6 +42,9 @@ bench: $(VENV)/ready ## measure, print the tables of BENCHMARKS.md
 bench-server: $(VENV)/ready ## the server beside etcd and PySyncObj
 	-$(RUN) -m pip install --quiet --no-build-isolation --editable '.[bench]'
 	$(RUN) -m benchmarks.server --write
+
+bench-election: $(VENV)/ready ## the time without a leader after a crash (Figure 16)
+	$(RUN) -m benchmarks.failover --write
 
 $(VENV)/ready: requirements.lock pyproject.toml
 	$(PYTHON) -m venv $(VENV)
