@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import shutil
 import signal
 import socket
@@ -128,6 +129,31 @@ def test_without_a_quorum_the_error_says_who_is_missing(nodes: Nodes) -> None:
     assert "n2 refused" in str(refusal.value)
     nodes[2].start(nodes.members)
     write(last, "a", "1")
+
+
+def limit_files(nodes: Nodes, size: int) -> None:
+    """No process may write beyond so many bytes of any file: to it, the disk is full."""
+    for node in nodes.values():
+        assert node.process is not None
+        resource.prlimit(node.process.pid, resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
+
+
+def test_a_full_disk_is_told_and_loses_nothing(nodes: Nodes) -> None:
+    write(nodes[1], "before", "1")
+    limit_files(nodes, 1)
+    with client(nodes.leader()) as connection:
+
+        def is_refused() -> bool:
+            try:
+                connection.set("during", "1")
+            except redis.ResponseError as error:
+                return str(error).startswith("DISKFULL")
+            return False
+
+        eventually(is_refused, "a write is refused because the disk is full")
+    limit_files(nodes, resource.RLIM_INFINITY)
+    write(nodes[1], "after", "1")
+    assert read(nodes[2], "before") == b"1"
 
 
 def test_hostile_bytes_close_their_connection_and_nothing_else(nodes: Nodes) -> None:
