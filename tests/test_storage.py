@@ -250,14 +250,14 @@ def test_every_flipped_byte_is_refused_or_harmless(directory: Path) -> None:
     assert sum(count > 0 for count in refused.values()) == len(refused) - 1, refused
 
 
-@pytest.mark.parametrize("content", [b"blue", b"c" * 500, b"live" * 100], ids=["base", "c", "live"])
+@pytest.mark.parametrize("content", [b"blue", b"c" * 50, b"live" * 10], ids=["base", "c", "live"])
 def test_what_only_our_digests_guard_is_refused(directory: Path, content: bytes) -> None:
     """Bytes of rows that are in the database file: SQLite has no checksum for them."""
     expected = filled(directory)
     file = directory / "store" / "journal.db"
     stored = bytearray(file.read_bytes())
     start = stored.rindex(content)
-    for place in range(start, start + min(len(content), 40), 3):
+    for place in range(start, start + 40):
         stored[place] ^= 1
         file.write_bytes(stored)
         assert assert_refused_or_recovered(directory, file, expected)
