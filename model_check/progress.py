@@ -109,6 +109,7 @@ class Judged:
         self.dead_end: DeadEnd | None = None
         self._g = np.zeros(x.G_SLOTS, np.int64)
         self._held: dict[int, Words] = {}
+        self._views: dict[int, Hashable] = {}
         self._index = Map(1 << 10, self._g, x.G_INDEX)
         self._talks = Map(1 << 16, self._g, x.G_TALKS)
         n = len(self.tables.processes)
@@ -203,8 +204,7 @@ class Judged:
         numbers: dict[Hashable, int] = {}
         view_of = np.full(len(self.tables.states) + 1, -1, np.int64)  # the last is for DOWN
         for state in self._states():
-            view = self.tables.ask_model(self.goal.view, self.tables.state(state))
-            view_of[state] = numbers.setdefault(view, len(numbers))
+            view_of[state] = numbers.setdefault(self._view(state), len(numbers))
         first, which = _distinct_rows(view_of[self.tuples], len(numbers))
         found = [self._marks_of(row) for row in self.tuples[first].tolist()]
         self.marks: list[Any] = sorted({m for marks in found for m in marks if m is not None})
@@ -215,10 +215,17 @@ class Judged:
         for row, marks in zip(self.tuples[first].tolist(), found, strict=True):
             self._compare_renamed(row, marks)
 
+    def _view(self, state: int) -> Hashable:
+        """What the goal sees of a process state."""
+        if state not in self._views:
+            value = self.tables.state(state)
+            self._views[state] = self.tables.ask_model(self.goal.view, value)
+        return self._views[state]
+
     def _marks_of(self, row: Sequence[int]) -> tuple[Any, Any]:
         """The marks that a tuple asks for and has reached."""
         goal, ask = self.goal, self.tables.ask_model
-        seen = tuple(None if s is None else ask(goal.view, s) for s in self.values(row))
+        seen = tuple(None if state == x.DOWN else self._view(state) for state in row)
         return ask(goal.asked, seen), ask(goal.reached, seen)
 
     # --- That the goal is the same after renaming -----------------------------------------------
