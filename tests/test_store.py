@@ -49,6 +49,8 @@ def in_order(reply: object) -> object:
     match reply:
         case [b"0", [*keys]]:
             return sorted(map(repr, keys))
+        case [*replies]:  # of a transaction
+            return [in_order(one) for one in replies]
     return reply
 
 
