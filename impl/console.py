@@ -270,9 +270,9 @@ _ACCESS: tuple[Callable[[Any], Any], ...] = (
     click.option(
         "--timeout",
         type=click.FloatRange(min=0, min_open=True),
-        default=5.0,
+        default=8.0,
         show_default=True,
-        help="Seconds to wait for an answer.",
+        help="Seconds to wait for an answer; a node gives its own after 5.",
     ),
 )
 

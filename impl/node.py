@@ -744,7 +744,9 @@ class Node:
         asked = self._confirming
         if asked is not None and all(read.deadline <= now for read in asked.reads):
             self._confirming = None
-            self._reads.extendleft(reversed(asked.reads))
+            refusal = NotDone(self.why_no_leader())
+            for read in asked.reads:
+                read.answer(refusal)
         for index, batches in list(self._open.items()):
             if all(w.deadline <= now for batch in batches for w in batch.writes):
                 del self._open[index]

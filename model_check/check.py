@@ -214,10 +214,12 @@ def _refuted(search: Search, failure: SideConditionFailure) -> Refuted:
         f"reduction {failure.reduction}: it does not hold that {failure.claim}",
         f"  {model.name_of(process)} = {model.show(tables.state(failure.state))}",
     ]
-    if failure.message is not None:
-        source, message = tables.message(failure.message)
-        sender = model.name_of(tables.processes[source])
-        lines.append(f"  message from {sender}: {model.show(message)}")
+    match tables.token(failure.message) if failure.message is not None else None:
+        case (source, message):
+            sender = model.name_of(tables.processes[source])
+            lines.append(f"  message from {sender}: {model.show(message)}")
+        case (fact,):
+            lines.append(f"  fact: {model.show(fact)}")
     with contextlib.suppress(CheckerFault):
         trace = Retracer(search).state(failure.state)
         lines += [tell(trace)] if trace else []

@@ -84,6 +84,7 @@ class SideConditionFailure:
     claim: str
     state: int
     message: int | None = None
+    """The token of a message, or of a fact."""
 
 
 class Map:
@@ -682,6 +683,11 @@ class Tables(Generic[State, Message, Action, Fact]):
     def images_of_tokens(self) -> Words:
         """[token, renaming] -> token."""
         return np.array(self._token_images, np.int64).reshape(-1, len(self.renamings))
+
+    def token(self, token: int) -> tuple[int, Message] | tuple[Fact]:
+        """What a token stands for: (position of the sender, message), or (fact,)."""
+        value = self.tokens[token]
+        return value if len(value) == 1 else (value[0], value[2])
 
     def message(self, token: int) -> tuple[int, Message]:
         """The position of the sender of a message token, and the message."""

@@ -101,6 +101,38 @@ def test_a_false_claim_of_equivalence_is_refuted() -> None:
     assert result.refuted[0].failure.reduction == "obsolete"
 
 
+def test_a_false_claim_that_a_fact_is_past_is_refuted() -> None:
+    class Hasty(Model[int, str, str, str]):
+        """Two processes that each go on twice, and record when they do."""
+
+        processes = (1, 2)
+
+        def initial_states(self) -> list[tuple[int, int]]:
+            return [(0, 0)]
+
+        def actions(self, process: int, state: int) -> list[str]:
+            return ["go on"] if state < 2 else []
+
+        def act(self, process: int, state: int, action: str) -> Outcome[int, str, str]:
+            return Outcome(state=state + 1, facts=(f"{process} left {state}",))
+
+        def deliver(
+            self, process: int, state: int, source: int, message: str
+        ) -> Outcome[int, str, str]:
+            raise AssertionError("nothing is sent")
+
+        def properties(self) -> list[Property]:
+            return [Property(name="told", over=(AnyFact(str),), predicate=bool)]
+
+        def is_past(self, process: int, state: int, fact: str) -> bool:
+            return state == 1
+
+    result = check(Hasty())
+    assert [r.failure.reduction for r in result.refuted] == ["obsolete"]
+    assert "fact: " in result.refuted[0].text
+    assert result.exit_code == 0
+
+
 def test_a_limit_is_never_a_pass() -> None:
     result = check(TwoPhaseCommit(5), limits=Limits(states=100))
     assert (result.result, result.exit_code) == ("stopped", 3)
