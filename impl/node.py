@@ -65,6 +65,7 @@ from spec.events import (
     MembershipChangeRefused,
     Persist,
     PersistEntries,
+    PersistSnapshot,
     PersistTermAndVote,
     ReadReady,
     ReadRefused,
@@ -73,6 +74,7 @@ from spec.events import (
     Replicate,
     ResetElectionTimer,
     Restart,
+    RestoreStateMachine,
     RetryTimeout,
     Send,
     SteppedDown,
@@ -474,11 +476,13 @@ class Node:
 
     def _carry_out(self, effect: Effect) -> None:
         match effect:
-            case PersistTermAndVote() | PersistEntries():
+            case PersistTermAndVote() | PersistEntries() | PersistSnapshot():
                 self._unwritten.append(effect)
                 self._persists += 1
                 if isinstance(effect, PersistTermAndVote):
                     self._votes = self._persists
+            case RestoreStateMachine():
+                raise AssertionError("nobody takes snapshots yet, so none is restored")
             case Send():
                 self._send(effect)
             case CommittedUpTo():

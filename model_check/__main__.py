@@ -35,6 +35,7 @@ from model_check.raft_model import (
     Membership,
     ParallelWrite,
     RaftModel,
+    Snapshots,
     Step,
 )
 from model_check.raft_mutants import (
@@ -190,6 +191,12 @@ def _add_bounds(parser: argparse.ArgumentParser) -> None:
         type=_whole(1, 10),
         metavar="N",
         help="writes of one server that are not durable yet (default 2)",
+    )
+    bounds.add_argument(
+        "--snapshots",
+        type=_whole(1, 10),
+        metavar="N",
+        help="a server takes a snapshot while its own covers fewer than N entries (default 1)",
     )
     bounds.add_argument(
         "--profile", choices=sorted(PROFILES), help="which rules are in force (default paper)"
@@ -575,13 +582,18 @@ def _raft_model(options: argparse.Namespace) -> RaftModel:
     clients = _clients(options) or (given.clients if given else None)
     if clients and options.refinement:
         raise UsageError("--refinement is to the protocol without clients")
+    snapshots = _snapshots(options, given)
+    if snapshots and options.refinement:
+        raise UsageError("--refinement is to the protocol without snapshots")
     more = _refinement(joint=membership is not None) if options.refinement else ()
     features = options.features or (given.features if given else frozenset())
     parallel_write = _parallel_write(options)
     if parallel_write is None and given and given.pending_writes:
         parallel_write = ParallelWrite(pending=given.pending_writes)
-    if clients and parallel_write:
-        raise UsageError("--with reads or sessions is not explored with parallel-write yet")
+    if clients and (parallel_write or snapshots):
+        raise UsageError(
+            "--with reads or sessions is not explored with parallel-write or snapshot yet"
+        )
     return RaftModel(
         bounds,
         profile,
@@ -593,6 +605,7 @@ def _raft_model(options: argparse.Namespace) -> RaftModel:
         features,
         clients=clients,
         owed=owed,
+        snapshots=snapshots,
     )
 
 
@@ -612,6 +625,15 @@ def _clients(options: argparse.Namespace) -> ClientBounds | None:
         commands=(options.commands or 2) if "sessions" in options.features else 0,
         rounds=options.rounds or 1,
     )
+
+
+def _snapshots(options: argparse.Namespace, given: Killed | Control | None) -> Snapshots | None:
+    """Snapshots, if a feature asks for them."""
+    if "snapshot" in options.features:
+        return Snapshots(count=options.snapshots or 1)
+    if options.snapshots is not None:
+        raise UsageError("--snapshots needs --with snapshot")
+    return Snapshots(count=given.snapshots) if given and given.snapshots else None
 
 
 def _membership(options: argparse.Namespace, servers: int) -> Membership | None:
@@ -682,7 +704,16 @@ def _introduce_reductions(options: argparse.Namespace) -> None:
 
 def _foreign_model(options: argparse.Namespace) -> Model[Any, Any, Any, Any]:
     """Load NAME from FILE.py: a model, or a class or function that makes one."""
-    for name in (*OF_RAFT, "config_changes", "targets", "clients", "reads", "commands", "rounds"):
+    for name in (
+        *OF_RAFT,
+        "config_changes",
+        "targets",
+        "clients",
+        "reads",
+        "commands",
+        "rounds",
+        "snapshots",
+    ):
         if getattr(options, name) is not None:
             raise UsageError(f"--{name.replace('_', '-')} is about Raft; a --model has its own")
     if options.refinement:

@@ -18,6 +18,7 @@ FEATURES = (
     "transfer",
     "single-server",
     "parallel-write",
+    "snapshot",
     "reads",
     "sessions",
 )
@@ -165,3 +166,18 @@ class ClientBounds:
                 "needs more of them"
             )
         return tuple(found)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Snapshots:
+    """Which snapshots servers take (§7)."""
+
+    count: int = 1
+    """A server takes one while its own snapshot covers fewer entries: hence so many, at most."""
+
+    def sentence(self) -> str:
+        """What is taken, and what that hides."""
+        return (
+            "snapshots: of any committed entries, at any time, by a server whose snapshot covers "
+            f"fewer than {self.count}; hides what needs more in a row"
+        )

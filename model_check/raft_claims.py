@@ -13,7 +13,7 @@ from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 from model_check.model import AllWhere, AnyFact, AnyState, AnyStep, Property, Quantifier, Witness
 from spec.clients import Client, ClientFact
-from spec.cluster import Fact
+from spec.cluster import Committed, Fact, remembers
 from spec.disk import ServerOnDisk, recovered
 from spec.events import Restart
 from spec.invariants import DURABLY, PROPERTIES, WITNESSES, Claim
@@ -60,6 +60,27 @@ VIEWS: dict[type, Callable[[object], object]] = {
     Client: client_in,
 }
 """What a claim about values of a type sees of the state of a process; ``None``: no such value."""
+
+
+def snapshots_remember(commit: Committed, state: object) -> bool | None:
+    """A snapshot was made of the entries that were committed, each at its index (§7).
+
+    It applies where the state machine is ``spec.cluster.remembered``.
+    """
+    server = server_in(state)
+    snapshot = server and server.log.snapshot
+    if not snapshot or commit.index > snapshot.last_included_index:
+        return None
+    return remembers(snapshot, commit.index, commit.entry)
+
+
+SNAPSHOTS_REMEMBER = Property(
+    name="snapshots_remember",
+    over=(AnyFact(Committed), AnyState()),
+    predicate=snapshots_remember,
+    title="Snapshots tell what was committed",
+    sentence="A snapshot was made of the entries that were committed, each at its index.",
+)
 
 
 def properties(

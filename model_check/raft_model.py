@@ -24,6 +24,7 @@ from model_check.raft_bounds import (
     ClientBounds,
     Membership,
     ParallelWrite,
+    Snapshots,
     options_of,
 )
 from model_check.raft_claims import server_in
@@ -59,11 +60,13 @@ from spec.events import (
     Receive,
     Replicate,
     Restart,
+    TakeSnapshot,
     TransferLeadership,
 )
 from spec.invariants import Claim
 from spec.log import last_index
 from spec.messages import (
+    InstallSnapshot,
     Message,
     PreVote,
     PreVoteResponse,
@@ -83,6 +86,7 @@ from spec.state import (
     RequestId,
     Server,
     ServerId,
+    Snapshot,
 )
 
 __all__ = [
@@ -92,11 +96,12 @@ __all__ = [
     "Membership",
     "ParallelWrite",
     "RaftModel",
+    "Snapshots",
     "State",
     "Step",
 ]
 
-WITH_BOUNDS = ("membership", "learners", "parallel-write", "reads", "sessions")
+WITH_BOUNDS = ("membership", "learners", "parallel-write", "snapshot", "reads", "sessions")
 """Features that have bounds of their own."""
 State = Any
 """What a process of the model is: a server, one with a disk, or what a feature brings."""
@@ -117,6 +122,7 @@ class RaftModel(Model[State, Any, Any, Any]):
         features: Set[str] = frozenset(),
         clients: ClientBounds | None = None,
         owed: ModuleType = spec.clients,
+        snapshots: Snapshots | None = None,
     ) -> None:
         """Explore ``rules`` (those of ``spec``, or a sabotage of them) under a profile.
 
@@ -135,6 +141,7 @@ class RaftModel(Model[State, Any, Any, Any]):
         self.more = more
         self.clients = clients or ClientBounds(clients=0)
         self.parallel_write = parallel_write
+        self.snapshots = snapshots
         if parallel_write:
             self.options = replace(self.options, parallel_write=True)
         transfer = "transfer" in features
@@ -143,7 +150,9 @@ class RaftModel(Model[State, Any, Any, Any]):
                 bounds, self.options, rules, membership, clients, owed, transfer=transfer
             )
             if clients
-            else Servers(bounds, self.options, rules, membership, transfer=transfer)
+            else Servers(
+                bounds, self.options, rules, membership, transfer=transfer, snapshots=snapshots
+            )
         )
         servers: Part[Any] = self._servers
         if parallel_write:
@@ -165,6 +174,8 @@ class RaftModel(Model[State, Any, Any, Any]):
             said.append(self.parallel_write.sentence())
         elif self._servers.options.parallel_write:
             said.append(DISK_AT_ONCE)
+        if self.snapshots:
+            said.append(self.snapshots.sentence())
         if self._servers.transfer:
             said.append(
                 "transfer: any leader is asked to hand over to any member at any time, but for the "
@@ -201,6 +212,8 @@ class RaftModel(Model[State, Any, Any, Any]):
             sentence="Only elections raise the term, only clients and elections lengthen the log.",
         )
         claims = raft_claims.properties(self.options, self.clients.has, plain=self._plain)
+        if self.snapshots:
+            claims.append(raft_claims.SNAPSHOTS_REMEMBER)
         return [within_bounds, *claims, *self.more]
 
     def _within_bounds(self, state: State) -> bool:
@@ -223,6 +236,8 @@ class RaftModel(Model[State, Any, Any, Any]):
         if needs and needs.transfer and not self._servers.transfer:
             return None
         if claim.feature and not self.clients.has(claim.feature):
+            return None
+        if claim.needs and claim.needs.snapshot and not self.snapshots:
             return None
         if claim.needs and claim.needs.backtracking and not self._servers.options.fast_backtracking:
             return None
@@ -283,8 +298,11 @@ class RaftModel(Model[State, Any, Any, Any]):
         return (
             f"{self.name}, servers {bounds.servers}, terms {bounds.terms}, "
             f"log length {bounds.log_length}"
-            + (f", {self.membership}" if self.membership else "")
-            + (f", {self.parallel_write}" if self.parallel_write else "")
+            + "".join(
+                f", {feature}"
+                for feature in (self.membership, self.parallel_write, self.snapshots)
+                if feature
+            )
             + (f", {self.clients}" if self.clients.clients else "")
         )
 
@@ -304,6 +322,8 @@ class RaftModel(Model[State, Any, Any, Any]):
             without |= {TransferLeadership, TimeoutNow}
         if not self.options.pre_vote:
             without |= {PreVote, PreVoteResponse}
+        if not self.snapshots:
+            without |= {TakeSnapshot, InstallSnapshot}
         events = [e.__name__ for e in get_args(Event | ClientAction) if e not in without]
         messages = [m.__name__ for m in get_args(Message | ClientMessage) if m not in without]
         return [*events, *on_disk, *(f"Receive {message}" for message in messages)]
@@ -335,8 +355,12 @@ class RaftModel(Model[State, Any, Any, Any]):
     def show(self, value: object) -> str:
         """Logs and tables in short: ``[t1:1.1 t2:no-op]``, ``{2: 1, 3: 0}``."""
         match value:
-            case Log(entries=entries):
-                return "[" + " ".join(map(self.show, entries)) + "]"
+            case Log(snapshot=snapshot, entries=entries):
+                shown = [self.show(snapshot)] if snapshot else []
+                return "[" + " ".join([*shown, *map(self.show, entries)]) + "]"
+            case Snapshot(last_included_index=index, last_included_term=term, data=data):
+                at = f"{index}@t{term}: {data.decode()}; {self.show(value.configuration)}"
+                return f"<snapshot {at}>"
             case Entry(term=term, payload=Configuration() as configuration):
                 return f"t{term}:{self.show(configuration)}"
             case Entry(term=term, payload=NoOp()):

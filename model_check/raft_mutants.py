@@ -24,7 +24,14 @@ import spec.clients
 from model_check.model import AnyStep, Outcome, Property
 from model_check.raft_bounds import ClientBounds
 from model_check.raft_disks import DISK_RULES, DiskRules
-from model_check.raft_model import Bounds, Membership, ParallelWrite, RaftModel, Step
+from model_check.raft_model import (
+    Bounds,
+    Membership,
+    ParallelWrite,
+    RaftModel,
+    Snapshots,
+    Step,
+)
 from model_check.trace import TraceStep, clash_of_state, clash_of_step
 from spec import messages
 from spec.cluster import Fact
@@ -43,8 +50,9 @@ PATCHED = (
     "spec.log",
     "spec.quorum",
     "spec.membership",
-    "spec.reads",
+    "spec.snapshot",
     "spec.elections",
+    "spec.reads",
     "spec.raft",
     "spec.disk",
     "spec.sessions",
@@ -78,6 +86,8 @@ class Killed:
     """Membership changes begun in one log; 0: none is asked for."""
     pending_writes: int = 0
     """Writes of one server that are not durable yet; 0: every write is durable at once."""
+    snapshots: int = 0
+    """As ``Snapshots.count``; 0: none are taken."""
     features: frozenset[str] = frozenset()
     """What else is switched on."""
     alone: bool = False
@@ -96,6 +106,7 @@ class Control:
     profile: str = "paper"
     config_changes: int = 0
     pending_writes: int = 0
+    snapshots: int = 0
     features: frozenset[str] = frozenset()
     clients: ClientBounds | None = None
 
@@ -141,6 +152,7 @@ def model_of(
     bounds = Bounds(servers=verdict.servers, terms=verdict.terms, log_length=verdict.log_length)
     pending = verdict.pending_writes
     parallel_write = ParallelWrite(pending=pending) if pending else None
+    snapshots = Snapshots(count=verdict.snapshots) if verdict.snapshots else None
     return RaftModel(
         bounds,
         verdict.profile,
@@ -152,6 +164,7 @@ def model_of(
         verdict.features,
         clients=verdict.clients,
         owed=owed,
+        snapshots=snapshots,
     )
 
 
@@ -369,9 +382,9 @@ def step(options''',
         after="voted_for=None, role=following(server.role))",
     ),
     Patch(
-        before="return replace(server, role=Follower(leader_heard=options.pre_vote or options.check"
-        "_quorum))",
-        after="return replace(server, role=following(server.role))",
+        before="server = replace(server, role=Follower(leader_heard=options.pre_vote or "
+        "options.check_quorum))",
+        after="server = replace(server, role=following(server.role))",
     ),
     Patch(
         before="role=Candidate(votes_granted=frozenset({server.server_id}), transfer=transfer)",
@@ -427,7 +440,6 @@ S1_ELECTED_AGAIN = (
 # --- The catalogue ------------------------------------------------------------------------------
 
 NO_FILES = "files, checksums and torn writes are the server's storage, not in spec"
-NO_SNAPSHOTS = "snapshots (§7) are not in spec"
 ONE_READ = ClientBounds(reads=1)
 
 MUTANTS: tuple[Mutant, ...] = (
@@ -493,8 +505,8 @@ current_term=server.current_term,
         seen_in="redpanda #14, CCF #8091 #8094, canonical/raft #196",
         patches=(
             Patch(
-                before="return replace(server, role=Follower(leader_heard",
-                after="return replace(server, voted_for=None, role=Follower(leader_heard",
+                before="server = replace(server, role=Follower(leader_heard",
+                after="server = replace(server, voted_for=None, role=Follower(leader_heard",
             ),
         ),
         verdict=Killed(by="one_vote_per_term", servers=2, terms=1, log_length=0),
@@ -884,36 +896,96 @@ if term_at(server.log, Index(server.commit_index + 1)) != server.current_term:""
         seen_in='PostgreSQL ("fsyncgate")',
         verdict=NotExpressible(reason=NO_FILES),
     ),
+    # Snapshots (§7)
     Mutant(
         name="B42",
         title="snapshot and log are replaced in the wrong order",
         seen_in="redisraft #43 #654",
-        verdict=NotExpressible(reason=f"{NO_SNAPSHOTS}, and {NO_FILES}"),
+        patches=(
+            Patch(
+                module="spec.snapshot",
+                before="return server, (*conflict, stored, Restore",
+                after="return server, (stored, *removed, Restore",
+            ),
+            Patch(
+                module="spec.snapshot",
+                before="    stored = PersistSnapshot(",
+                after="""\
+    removed = [replace(write, first_index=Index(index + 1)) for write in conflict]
+    stored = PersistSnapshot(""",
+            ),
+        ),
+        verdict=Killed(by="safe_between_writes", servers=3, terms=2, log_length=2, snapshots=2),
     ),
-    # Snapshots (§7)
     Mutant(
         name="B44",
         title="a conflicting suffix is kept after a snapshot is installed",
         seen_in="scylla #9551, hashicorp/raft #704",
-        verdict=NotExpressible(reason=NO_SNAPSHOTS),
+        patches=(
+            Patch(
+                module="spec.snapshot",
+                before="if term_at(log, index) != snapshot.last_included_term and",
+                after="if False and",
+            ),
+        ),
+        verdict=Killed(by="log_terms_ascend", servers=3, terms=2, log_length=2, snapshots=1),
     ),
     Mutant(
         name="B45",
         title="an old uncommitted configuration outlives a newer snapshot",
         seen_in="openraft #1808, scylla #9551",
-        verdict=NotExpressible(reason=NO_SNAPSHOTS),
+        patches=(
+            Patch(
+                module="spec.snapshot",
+                before="= in_force(server.first_configuration, log)",
+                after="= server.configuration, server.configuration_index",
+            ),
+        ),
+        verdict=Killed(
+            by="latest_configuration_in_force",
+            servers=3,
+            terms=2,
+            log_length=3,
+            config_changes=1,
+            snapshots=1,
+        ),
     ),
     Mutant(
         name="B46",
         title="after compaction, prev_log_index 0 appends again",
         seen_in="WRaft #118",
-        verdict=NotExpressible(reason=NO_SNAPSHOTS),
+        patches=(
+            Patch(
+                module="spec.log",
+                before="return index < base_index(log) or term_at(log, index) == term",
+                after="return index == 0 or term_at(log, index) == term",
+            ),
+            Patch(
+                module="spec.log",
+                before="""\
+    assert place >= 0, "the snapshot covers this entry"
+    return place""",
+                after="    return max(place, 0)",
+            ),
+        ),
+        verdict=Killed(by="within_bounds", servers=2, terms=1, log_length=2, snapshots=1),
     ),
     Mutant(
         name="B47",
         title="a snapshot is merged into the state machine instead of replacing it",
         seen_in="jgroups-raft #301",
-        verdict=NotExpressible(reason=f"{NO_SNAPSHOTS}, nor is the state machine"),
+        patches=(
+            Patch(
+                module="spec.snapshot",
+                before="    log = compact(log, snapshot)\n",
+                after="""\
+    if log.snapshot:
+        snapshot = replace(snapshot, data=log.snapshot.data + b" " + snapshot.data)
+    log = compact(log, snapshot)
+""",
+            ),
+        ),
+        verdict=Killed(by="snapshots_agree", servers=3, terms=1, log_length=2, snapshots=1),
     ),
     Mutant(
         name="B49",
@@ -2174,6 +2246,223 @@ missing = tuple(
             terms=2,
             log_length=1,
             pending_writes=2,
+        ),
+    ),
+    # Other sabotages of snapshots
+    Mutant(
+        name="X50",
+        title="a snapshot claims to cover the last entry, committed or not",
+        seen_in="the rule of §7 on what is discarded",
+        patches=(
+            Patch(
+                before="snapshot = taken(server, event.last_included_index, event.data)",
+                after="""\
+snapshot = taken(server, event.last_included_index, event.data)
+    snapshot = replace(snapshot, last_included_index=last_index(server.log))""",
+            ),
+        ),
+        verdict=Killed(by="snapshot_is_committed", servers=2, terms=1, log_length=2, snapshots=1),
+    ),
+    Mutant(
+        name="X51",
+        title="a snapshot carries the configuration in force, even if its entry comes later",
+        seen_in="the rule of §7 on the configuration as of last included index",
+        patches=(
+            Patch(
+                module="spec.snapshot",
+                before="configuration=configuration_as_of(server, last_included_index),",
+                after="configuration=server.configuration,",
+            ),
+        ),
+        verdict=Killed(
+            by="joint_consensus_between",
+            servers=2,
+            terms=1,
+            log_length=3,
+            config_changes=1,
+            snapshots=1,
+        ),
+    ),
+    Mutant(
+        name="X52",
+        title="a snapshot carries the current term, not that of its last entry",
+        seen_in="a mistake in ports",
+        patches=(
+            Patch(
+                module="spec.snapshot",
+                before="last_included_term=last_included_term,",
+                after="last_included_term=server.current_term,",
+            ),
+        ),
+        verdict=Killed(by="leader_append_only", servers=1, terms=2, log_length=2, snapshots=1),
+    ),
+    Mutant(
+        name="X53",
+        title="an older snapshot is installed, too",
+        seen_in="by analogy with B26",
+        patches=(
+            Patch(
+                module="spec.snapshot",
+                before="    if index <= server.commit_index:\n        return server, ()\n",
+                after="",
+            ),
+        ),
+        verdict=Killed(by="older_snapshot_ignored", servers=3, terms=1, log_length=1, snapshots=1),
+    ),
+    Mutant(
+        name="X54",
+        title="a snapshot is installed without knowing that it is committed",
+        seen_in="by analogy with X56",
+        patches=(Patch(module="spec.snapshot", before="        commit_index=index,\n", after=""),),
+        verdict=Killed(by="snapshot_is_committed", servers=3, terms=1, log_length=1, snapshots=1),
+    ),
+    Mutant(
+        name="X55",
+        title="the state machine is not restored from the snapshot that is installed",
+        seen_in="by analogy with B47",
+        patches=(
+            Patch(
+                module="spec.snapshot",
+                before="(*conflict, stored, RestoreStateMachine(snapshot=snapshot))",
+                after="(*conflict, stored)",
+            ),
+        ),
+        verdict=Killed(
+            by="state_machine_can_follow", servers=3, terms=1, log_length=1, snapshots=1
+        ),
+    ),
+    Mutant(
+        name="X56",
+        title="a restart forgets that the snapshot is committed",
+        seen_in="by analogy with B02",
+        patches=(Patch(before="commit_index=base_index(log),", after="commit_index=Index(0),"),),
+        verdict=Killed(by="snapshot_is_committed", servers=1, terms=1, log_length=1, snapshots=1),
+    ),
+    Mutant(
+        name="X57",
+        title="a snapshot is not persisted before the entries that it covers are gone",
+        seen_in="by analogy with B36",
+        patches=(
+            Patch(
+                before="compacted(server, snapshot), (PersistSnapshot(snapshot=snapshot),)",
+                after="compacted(server, snapshot), ()",
+            ),
+        ),
+        verdict=Killed(by="durable_before_sent", servers=1, terms=1, log_length=1, snapshots=1),
+    ),
+    Mutant(
+        name="X58",
+        title="a leader sends from the start of its log to who lacks what is discarded",
+        seen_in="by analogy with B27",
+        patches=(
+            Patch(
+                before="if snapshot is None or first_index > snapshot.last_included_index:",
+                after="""\
+first_index = max(first_index, Index(base_index(server.log) + 1))
+    if True:""",
+            ),
+        ),
+        verdict=Killed(by="snapshot_installed", servers=3, terms=1, log_length=1, snapshots=1),
+    ),
+    Mutant(
+        name="X59",
+        title="a follower acknowledges its last entry, not that of the snapshot",
+        seen_in="by analogy with B23",
+        patches=(
+            Patch(
+                before="term=server.current_term, match_index=request.snapshot.last_included_index",
+                after="term=server.current_term, match_index=last_index(server.log)",
+            ),
+        ),
+        verdict=Killed(
+            by="acknowledge_only_verified", servers=3, terms=1, log_length=2, snapshots=1
+        ),
+    ),
+    Mutant(
+        name="X60",
+        title="a snapshot discards the whole log, also what follows its last entry",
+        seen_in="by analogy with B19",
+        patches=(
+            Patch(
+                module="spec.snapshot",
+                before="if term_at(log, index) != snapshot.last_included_term and index",
+                after="if index",
+            ),
+            Patch(
+                module="spec.snapshot",
+                before="        log = splice(log, index, ())\n        conflict = (PersistEntries("
+                "first_index=index,",
+                after="""\
+        matches = term_at(log, index) == snapshot.last_included_term
+        log = splice(log, Index(index + matches), ())
+        conflict = (PersistEntries(first_index=Index(index + matches),""",
+            ),
+        ),
+        verdict=Killed(by="snapshot_replaces_log", servers=3, terms=1, log_length=2, snapshots=1),
+    ),
+    Mutant(
+        name="X61",
+        title="a leader sends a snapshot to everybody",
+        seen_in="a waste that §7 speaks of",
+        patches=(
+            Patch(
+                before="if snapshot is None or first_index > snapshot.last_included_index:",
+                after="if snapshot is None:",
+            ),
+        ),
+        verdict=Killed(by="snapshot_sent_is_own", servers=2, terms=1, log_length=2, snapshots=1),
+    ),
+    Mutant(
+        name="X62",
+        title="a snapshot tells the state of the machine as it was one entry before",
+        seen_in="an off-by-one mistake",
+        patches=(
+            Patch(
+                before="snapshot = taken(server, event.last_included_index, event.data)",
+                after="""\
+data = event.data.rpartition(b" ")[0]
+    snapshot = taken(server, event.last_included_index, data)""",
+            ),
+        ),
+        verdict=Killed(by="snapshots_remember", servers=1, terms=1, log_length=1, snapshots=1),
+    ),
+    Mutant(
+        name="X63",
+        title="a follower that takes a snapshot discards what follows it",
+        seen_in="by analogy with X60",
+        patches=(
+            Patch(
+                module="spec.snapshot",
+                before="log=compact(server.log, snapshot),",
+                after="""\
+log=compact(
+            server.log
+            if hasattr(server.role, "match_index") or server.commit_index > covered
+            else splice(server.log, Index(covered + 1), ()),
+            snapshot,
+        ),""",
+            ),
+        ),
+        verdict=Killed(by="compaction_only_covers", servers=2, terms=1, log_length=2, snapshots=1),
+    ),
+    Mutant(
+        name="X64",
+        title="a server that knows of no configuration yet takes a snapshot without one",
+        seen_in="an earlier version of these rules, found by the checker",
+        patches=(
+            Patch(
+                module="spec.snapshot",
+                before="index > base_index(server.log) and bool(members(configuration))",
+                after="index > base_index(server.log)",
+            ),
+        ),
+        verdict=Killed(
+            by="snapshots_agree",
+            servers=3,
+            terms=2,
+            log_length=3,
+            config_changes=1,
+            snapshots=1,
         ),
     ),
 )

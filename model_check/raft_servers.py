@@ -11,8 +11,8 @@ from dataclasses import replace
 from typing import Any, Generic, TypeVar
 
 from model_check.model import Outcome
-from model_check.raft_bounds import Bounds, Membership
-from spec.cluster import facts, initial_server
+from model_check.raft_bounds import Bounds, Membership, Snapshots
+from spec.cluster import C_NEW, C_OLD_NEW, facts, initial_server, remembered
 from spec.disk import Crash, DiskEvent, WriteCompletes, durable_up_to, is_about_the_log
 from spec.events import (
     ChangeLearners,
@@ -27,9 +27,10 @@ from spec.events import (
     Restart,
     RetryTimeout,
     Send,
+    TakeSnapshot,
     TransferLeadership,
 )
-from spec.log import configurations, last_index
+from spec.log import base_index, last_index
 from spec.quorum import members
 from spec.raft import Options
 from spec.relevance import is_obsolete, is_past, representative
@@ -91,6 +92,7 @@ class Servers(Part[Server]):
         membership: Membership | None,
         *,
         transfer: bool = False,
+        snapshots: Snapshots | None = None,
     ) -> None:
         """All servers of ``bounds``; with ``membership`` the last one is no member at first.
 
@@ -98,6 +100,7 @@ class Servers(Part[Server]):
         """
         self.bounds = bounds
         self.membership = membership
+        self.snapshots = snapshots
         self.rules = rules
         self.processes = tuple(range(1, bounds.servers + 1))
         is_one_outside = membership is not None and not membership.one_server
@@ -119,6 +122,8 @@ class Servers(Part[Server]):
         A command carries the term and index of its creation, so that a copy in a wrong place shows.
         """
         offered: list[Event] = [Restart(), HeartbeatTimeout(), RetryTimeout()]
+        if self.snapshots:
+            offered += self._snapshots(self.snapshots, state)
         match state.role:
             case Leader(target=target, learners=learners) as leader:
                 if self.membership and self.membership.learners and not learners:
@@ -159,9 +164,18 @@ class Servers(Part[Server]):
         others = [i for i in members(leader.configuration) if i != leader.server_id]
         return [TransferLeadership(to=i) for i in others]
 
+    def _snapshots(self, snapshots: Snapshots, server: Server) -> Sequence[Event]:
+        base = base_index(server.log)
+        if base >= snapshots.count:
+            return ()
+        return [
+            TakeSnapshot(last_included_index=index, data=remembered(server.log, index))
+            for index in map(Index, range(base + 1, server.commit_index + 1))
+        ]
+
     def _changes(self, membership: Membership, leader: Server) -> Sequence[Event]:
-        carried = configurations(leader.log)
-        begun = sum(membership.one_server or c.new is not None for c in carried)
+        carried = _carried(leader.log)
+        begun = carried.count(C_OLD_NEW) + membership.one_server * carried.count(C_NEW)
         if begun >= membership.changes or leader.configuration.new is not None:
             return ()
         now = leader.configuration.old
@@ -222,10 +236,11 @@ class Servers(Part[Server]):
     def within_bounds(self, state: Server) -> bool:
         """Only elections raise the term, only clients and elections lengthen the log."""
         changes = self.membership.changes if self.membership else 0
+        carried = _carried(state.log)
         return (
             state.current_term <= self.bounds.terms
             and _bounded_length(state.log) <= self.places
-            and len(configurations(state.log)) <= 2 * changes
+            and carried.count(C_OLD_NEW) + carried.count(C_NEW) <= 2 * changes
         )
 
     def for_term(self, term: Term) -> bool:
@@ -243,4 +258,9 @@ class Servers(Part[Server]):
 
 def _bounded_length(log: Log) -> int:
     """The length of a log without the entries for which places are kept."""
-    return last_index(log) - sum(c.new is None for c in configurations(log))
+    return last_index(log) - _carried(log).count(C_NEW)
+
+
+def _carried(log: Log) -> list[bytes]:
+    """What each entry of the log was, those that its snapshot covers included."""
+    return remembered(log, last_index(log)).split()

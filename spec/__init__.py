@@ -10,16 +10,17 @@ Consensus Algorithm"):
 5. ``log``         the log algebra (§5.3, §5.4.1)
 6. ``quorum``      majorities (§5.2, §6)
 7. ``membership``  membership changes (§6)
-8. ``elections``   elections that do not disrupt (§6, D6.2, D9.6), leadership transfer (D3.10)
-9. ``reads``       reads without an entry in the log (§8)
-10. ``raft``       **the protocol**, ``step(options, server, event) -> (server, effects)``
-11. ``cluster``    the first cluster, and the facts of its history
-12. ``disk``       what is durable, what is being written, and what waits for it
-13. ``sessions``   a command that is sent again takes effect once (§8)
-14. ``clients``    what clients ask, are owed and observe (§8)
-15. ``relevance``  which messages can still matter
-16. ``invariants`` the claims: Figure 3, and what it rests on
-17. ``progress``   what must stay possible: elections and commits
+8. ``snapshot``    log compaction (§7)
+9. ``elections``   elections that do not disrupt (§6, D6.2, D9.6), leadership transfer (D3.10)
+10. ``reads``      reads without an entry in the log (§8)
+11. ``raft``       **the protocol**, ``step(options, server, event) -> (server, effects)``
+12. ``cluster``    the first cluster, and the facts of its history
+13. ``disk``       what is durable, what is being written, and what waits for it
+14. ``sessions``   a command that is sent again takes effect once (§8)
+15. ``clients``    what clients ask, are owed and observe (§8)
+16. ``relevance``  which messages can still matter
+17. ``invariants`` the claims: Figure 3, and what it rests on
+18. ``progress``   what must stay possible: elections and commits
 
 Deviations from the paper, each with its reason:
 
@@ -61,10 +62,16 @@ Deviations from the paper, each with its reason:
   asks for the next. An answer repeats the term of its request; a late one of the same term
   counts, for pre-votes are no matter of safety. An older server is told the newer term.
 * Check-quorum (D6.2), an option: the election timeout of a leader ends the period in which a quorum
-  has to answer its AppendEntries, by success or mismatch. A late answer of the same term counts.
+  has to answer its AppendEntries, by success or mismatch, or its InstallSnapshot. A late answer of
+  the same term counts.
 * Leadership transfer (D3.10): commands are refused meanwhile, and so are membership changes.
   TimeoutNow may come late, when the leader has given the transfer up; it starts an election all
   the same, as an election timeout could. One of an older term is ignored.
-* Snapshots (§7) are not here yet; every look at the log goes through ``log``, so that it may one
-  day begin after one.
+* Snapshots (§7) are one value, sent whole: chunks (``offset``, ``done``) are the transport's. Its
+  answer is that of AppendEntries, since it says the same: up to where the logs match. A snapshot of
+  what a follower knows to be committed changes nothing, where the paper lets it discard the covered
+  entries: the state machine may not have applied them yet. A snapshot that is installed raises the
+  commit index, and after a crash the commit index is where the snapshot ends. Entries that it
+  covers agree with any AppendEntries. A heartbeat to who lacks discarded entries begins where
+  the log does. A server that knows of no configuration yet takes no snapshot.
 """

@@ -8,11 +8,24 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import assert_never
 
 from spec.events import BecameLeader, CommittedUpTo, Effects
-from spec.log import entry_at
+from spec.log import base_index, entries_from, entry_at
 from spec.raft import recover
-from spec.state import Configuration, Entry, Index, Leader, Log, Server, ServerId, Term
+from spec.state import (
+    Command,
+    Configuration,
+    Entry,
+    Index,
+    Leader,
+    Log,
+    NoOp,
+    Server,
+    ServerId,
+    Snapshot,
+    Term,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +51,8 @@ class Committed:
 
 
 Fact = Elected | Committed
+C_OLD_NEW, C_NEW = b"C_old,new", b"C_new"
+"""What ``remembered`` calls configurations: no server is named, so that they can be renamed."""
 
 
 def initial_server(server_id: ServerId, server_ids: Iterable[ServerId]) -> Server:
@@ -52,6 +67,34 @@ def initial_server(server_id: ServerId, server_ids: Iterable[ServerId]) -> Serve
         voted_for=None,
         log=Log(),
     )
+
+
+def remembered(log: Log, upto: Index) -> bytes:
+    """The state of the simplest state machine, which remembers what each entry was, up to an index.
+
+    Data for a snapshot (§7) in which every mistake shows; ``upto`` is at or above the base.
+    """
+    known = log.snapshot.data.split() if log.snapshot else []
+    new = entries_from(log, Index(base_index(log) + 1), upto - base_index(log))
+    return b" ".join([*known, *(_word(entry) for entry in new)])
+
+
+def remembers(snapshot: Snapshot, index: Index, entry: Entry) -> bool:
+    """Was ``entry`` what the state machine of the snapshot was given at ``index``?"""
+    words = snapshot.data.split()
+    return len(words) == snapshot.last_included_index and words[index - 1] == _word(entry)
+
+
+def _word(entry: Entry) -> bytes:
+    match entry.payload:
+        case Command(data=data):
+            return data
+        case NoOp():
+            return b"no-op"
+        case Configuration(new=new):
+            return C_NEW if new is None else C_OLD_NEW
+        case _:
+            assert_never(entry.payload)
 
 
 def facts(before: Server, after: Server, effects: Effects) -> tuple[Fact, ...]:

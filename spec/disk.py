@@ -23,7 +23,7 @@ from spec.events import (
     Send,
 )
 from spec.log import compact, last_index, last_term, splice
-from spec.messages import AppendEntries, RequestVoteResponse, StaleTerm
+from spec.messages import AppendEntries, InstallSnapshot, RequestVoteResponse, StaleTerm
 from spec.raft import recover
 from spec.state import Log, Server, ServerId, Term
 
@@ -103,7 +103,10 @@ def waits_for(effect: Effect, batch: Batch) -> bool:
     driver says nothing to others.
     """
     match effect:
-        case Send(message=AppendEntries() | StaleTerm() | RequestVoteResponse(vote_granted=False)):
+        case (
+            Send(message=AppendEntries() | InstallSnapshot() | StaleTerm())
+            | Send(message=RequestVoteResponse(vote_granted=False))
+        ):
             return any(isinstance(write, PersistTermAndVote) for write in batch.writes)
         case Send():
             return True

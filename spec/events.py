@@ -127,6 +127,14 @@ class TransferLeadership:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TakeSnapshot:
+    """The state machine's owner has a snapshot of all that it applied up to an index (§7)."""
+
+    last_included_index: Index
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Restart:
     """The server crashed and starts again from what it had persisted (§5.5)."""
 
@@ -143,6 +151,7 @@ Event = (
     | ChangeLearners
     | DurableUpTo
     | TransferLeadership
+    | TakeSnapshot
     | Restart
 )
 
@@ -204,6 +213,13 @@ class CommittedUpTo:
     commit_index: Index
     counted_by: Configuration | None = None
     """On a leader: the configuration of which a quorum has stored them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RestoreStateMachine:
+    """Replace the state machine's state by that of ``snapshot``; it counts as applied (§7)."""
+
+    snapshot: Snapshot
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -290,11 +306,13 @@ Persist = PersistTermAndVote | PersistEntries | PersistSnapshot
 Effect = (
     PersistTermAndVote
     | PersistEntries
+    | PersistSnapshot
     | Send
     | BecameLeader
     | HeardFromLeader
     | ResetElectionTimer
     | CommittedUpTo
+    | RestoreStateMachine
     | ClientRequestAccepted
     | ClientRequestRefused
     | ReadReady

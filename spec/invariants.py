@@ -41,21 +41,26 @@ from spec.events import (
     ElectionTimeout,
     Event,
     HeardFromLeader,
+    Persist,
     PersistEntries,
+    PersistSnapshot,
     PersistTermAndVote,
     ReadReady,
     ReadRefused,
     Receive,
     ResetElectionTimer,
     Restart,
+    RestoreStateMachine,
     Send,
     SteppedDown,
+    TakeSnapshot,
 )
 from spec.log import (
     agreement,
     agrees_at,
     base_index,
     base_term,
+    compact,
     configurations,
     entries_from,
     entry_at,
@@ -71,6 +76,7 @@ from spec.messages import (
     AppendEntries,
     AppendEntriesMismatch,
     AppendEntriesSuccess,
+    InstallSnapshot,
     PreVote,
     PreVoteResponse,
     ReadIndexResponse,
@@ -103,6 +109,8 @@ class Needs:
     log_length: int
     membership: bool = False
     """Does it need membership changes?"""
+    snapshot: bool = False
+    """Does it need snapshots to be taken?"""
     backtracking: bool = False
     """Does it need rejections that skip entries?"""
     parallel_write: bool = False
@@ -422,10 +430,12 @@ def latest_configuration_in_force(server: Server) -> bool | None:
     """A server always uses the latest configuration in its log, whether it is committed or not.
 
     Trap: when a conflict cuts the entry off, the configuration before it is in force again.
-    Non-vacuous: a log that carries a configuration, or a server that uses another than its first.
+    Non-vacuous: a log that carries a configuration or has a snapshot, or a server that uses another
+    than its first.
     """
     carried = configurations(server.log)
-    if not carried and server.configuration == server.first_configuration:
+    unchanged = server.configuration == server.first_configuration
+    if not carried and unchanged and server.log.snapshot is None:
         return None
     at = entry_at(server.log, server.configuration_index)
     return server.configuration == (_first_configuration(server), *carried)[-1] and (
@@ -604,6 +614,168 @@ def failed_is_not_done(failure: Failed, commit: Committed) -> bool | None:
     return failure.term != commit.entry.term
 
 
+# --- Log compaction (§7) ------------------------------------------------------------------------
+
+
+@always(title="Snapshots cover only committed entries", paper="§7", thesis="D5.1")
+def snapshot_is_committed(server: Server) -> bool | None:
+    """A snapshot replaces committed entries only, and a server knows that they are.
+
+    Trap: after a restart, too, when the commit index is forgotten. Non-vacuous: every snapshot.
+    """
+    if server.log.snapshot is None:
+        return None
+    return server.commit_index >= server.log.snapshot.last_included_index
+
+
+@always(title="Snapshots of the same entries are the same", paper="§5.3, §7", thesis="D3.5, D5.1")
+def snapshots_agree(a: Server, b: Server) -> bool | None:
+    """If two snapshots go up to the same index, they are the same, the configuration included.
+
+    Trap: state machines are deterministic, so a snapshot that tells something else was not made of
+    the entries that it covers. Non-vacuous: two servers with snapshots up to the same index.
+    """
+    one, other = a.log.snapshot, b.log.snapshot
+    if one is None or other is None or one.last_included_index != other.last_included_index:
+        return None
+    return one == other
+
+
+@always(title="Compaction changes nothing else", paper="§7, Fig. 12", thesis="D5.1, Fig. 5.1")
+def compaction_only_covers(
+    before: Server, event: Event, after: Server, effects: Effects
+) -> bool | None:
+    """A server that takes a snapshot discards the entries that it covers, and nothing else.
+
+    Trap: what follows is not committed yet, and still needed. Non-vacuous: every snapshot taken.
+    """
+    if not isinstance(event, TakeSnapshot) or after == before:
+        return None
+    end = last_index(before.log)
+    kept = base_index(after.log) == event.last_included_index and last_index(after.log) == end
+    return kept and agreement(before.log, after.log) == end
+
+
+@always(title="Snapshots sent are the leader's own", paper="§7, Fig. 13", thesis="D5.1, Fig. 5.3")
+def snapshot_sent_is_own(
+    before: Server, event: Event, after: Server, effects: Effects
+) -> bool | None:
+    """A leader sends the snapshot that its log begins with, in its own term, to who lacks entries.
+
+    Trap: not to a follower that needs an entry that is still in the log.
+    Non-vacuous: every step that sends a snapshot.
+    """
+    sent = [(e.to, e.message) for e in effects if isinstance(e, Send)]
+    snapshots = [(to, m) for to, m in sent if isinstance(m, InstallSnapshot)]
+    if not snapshots:
+        return None
+    match after.role:
+        case Leader(next_index=next_index):
+            return all(
+                message.snapshot == after.log.snapshot
+                and (message.term, message.leader_id) == (after.current_term, after.server_id)
+                and next_index[to] <= message.snapshot.last_included_index
+                for to, message in snapshots
+            )
+        case _:
+            return False
+
+
+@always(title="An older snapshot changes nothing", paper="§7, Fig. 13", thesis="D5.1, Fig. 5.3")
+def older_snapshot_ignored(
+    before: Server, event: Event, after: Server, effects: Effects
+) -> bool | None:
+    """A snapshot of what a server knows to be committed leaves its log as it is.
+
+    Trap: a late or doubled one would take the state machine back in time.
+    Non-vacuous: such a snapshot arrives.
+    """
+    match event:
+        case Receive(message=InstallSnapshot(snapshot=snapshot)) if (
+            snapshot.last_included_index <= before.commit_index
+        ):
+            return after.log == before.log and after.commit_index == before.commit_index
+        case _:
+            return None
+
+
+@always(title="A snapshot takes the log's place", paper="§7, Fig. 13", thesis="D5.1, Fig. 5.3")
+def snapshot_replaces_log(
+    before: Server, event: Event, after: Server, effects: Effects
+) -> bool | None:
+    """A snapshot that is installed leaves of the log what follows its last entry, if the log has
+    that entry; else nothing.
+
+    Trap: kept without that entry, the suffix may conflict with what is committed; discarded with
+    it, entries are lost that were acknowledged. Non-vacuous: a snapshot is installed.
+    """
+    match event:
+        case Receive(message=InstallSnapshot(snapshot=snapshot)) if after.log != before.log:
+            index = snapshot.last_included_index
+            matches = term_at(before.log, index) == snapshot.last_included_term
+            end = last_index(before.log) if matches else index
+            kept = last_index(after.log) == end and agreement(before.log, after.log) >= end
+            return after.log.snapshot == snapshot and (kept or not (matches or after.log.entries))
+        case _:
+            return None
+
+
+@always(title="The state machine can follow", paper="§5.3, §7", thesis="D3.5, D5.1")
+def state_machine_can_follow(
+    before: Server, event: Event, after: Server, effects: Effects
+) -> bool | None:
+    """All that becomes committed is announced, and the log has each entry that is to be applied,
+    or its state machine is restored from a snapshot that covers it.
+
+    Trap: a crash forgets the state machine, which begins again from the snapshot.
+    Non-vacuous: a step that raises commit_index, and the restart of a server with a snapshot.
+    """
+    applied = 0 if isinstance(event, Restart) else before.commit_index
+    if after.commit_index == applied:
+        return None
+    for effect in effects:
+        match effect:
+            case RestoreStateMachine(snapshot=snapshot):
+                applied = snapshot.last_included_index
+            case CommittedUpTo(commit_index=upto):
+                if any(entry_at(after.log, Index(i)) is None for i in range(applied + 1, upto + 1)):
+                    return False
+                applied = upto
+            case _:
+                pass
+    return applied == after.commit_index
+
+
+@always(title="A crash between two writes", paper="§5.5, Fig. 13", thesis="D3.8, Fig. 5.3")
+def safe_between_writes(
+    before: Server, event: Event, after: Server, effects: Effects
+) -> bool | None:
+    """What is stored between two writes of a step is a beginning of the log before or of the one
+    after, and has all that both have.
+
+    Trap: a snapshot stored before a conflicting entry is removed would be followed by it.
+    Non-vacuous: every step that writes its log.
+    """
+    stored = before.log
+    writes = [e for e in effects if isinstance(e, Persist)]
+    if not any(isinstance(e, PersistEntries | PersistSnapshot) for e in writes):
+        return None
+    common = agreement(before.log, after.log)
+    for write in writes:
+        match write:
+            case PersistEntries(first_index=first_index, entries=entries):
+                stored = splice(stored, first_index, entries)
+            case PersistSnapshot(snapshot=snapshot):
+                stored = compact(stored, snapshot)
+            case _:
+                continue
+        end = last_index(stored)
+        beginning = any(agreement(stored, log) == end for log in (before.log, after.log))
+        if not beginning or end < common:
+            return False
+    return True
+
+
 # --- What they rest on: single steps ------------------------------------------------------------
 
 
@@ -700,6 +872,8 @@ def followers_commit_as_told(
     match event:
         case Receive(message=AppendEntries() as request):
             return after.commit_index <= request.leader_commit
+        case Receive(message=InstallSnapshot(snapshot=snapshot)):
+            return after.commit_index <= snapshot.last_included_index
         case _:
             return False
 
@@ -770,7 +944,8 @@ def committed_never_cut(
 def acknowledge_only_verified(
     before: Server, event: Event, after: Server, effects: Effects
 ) -> bool | None:
-    """An AppendEntriesSuccess covers what its request carried, all of which the log then holds.
+    """An AppendEntriesSuccess covers what its request carried, all of which the log then holds or
+    its snapshot covers.
 
     Trap: entries beyond the request may be leftovers of another term. Non-vacuous: every success.
     """
@@ -786,6 +961,10 @@ def acknowledge_only_verified(
                 and agrees_at(after.log, request.prev_log_index, request.prev_log_term)
                 and first_conflict(after.log, request.prev_log_index, request.entries) is None
             )
+        case Receive(message=InstallSnapshot(snapshot=snapshot)):
+            end = snapshot.last_included_index
+            known = agrees_at(after.log, end, snapshot.last_included_term)
+            return all(index <= end for index in acknowledged) and known
         case _:
             return False
 
@@ -812,7 +991,15 @@ def durable_before_sent(
                 stored = (term, vote, stored[2])
             case PersistEntries(first_index=first_index, entries=entries):
                 stored = (stored[0], stored[1], splice(stored[2], first_index, entries))
-            case Send() | CommittedUpTo() | ClientRequestAccepted() | ReadReady():
+            case PersistSnapshot(snapshot=snapshot):
+                stored = (stored[0], stored[1], compact(stored[2], snapshot))
+            case (
+                Send()
+                | CommittedUpTo()
+                | RestoreStateMachine()
+                | ClientRequestAccepted()
+                | ReadReady()
+            ):
                 answered = True
                 acted = True
                 continue
@@ -900,8 +1087,8 @@ def transfer_not_disregarded(
 def leader_heard_until_timeout(
     before: Server, event: Event, after: Server, effects: Effects
 ) -> bool | None:
-    """A follower that hears a leader has had AppendEntries of it since its last election timeout,
-    in this term and this life.
+    """A follower that hears a leader has had AppendEntries or InstallSnapshot of it since its last
+    election timeout, in this term and this life.
 
     Trap: what is forgotten too early protects nobody, what is kept too long lets nobody be elected.
     Non-vacuous: a follower that heard a leader before the step or hears it after.
@@ -948,8 +1135,8 @@ def unanswered_leader_steps_down(
 def only_answers_are_counted(
     before: Server, event: Event, after: Server, effects: Effects
 ) -> bool | None:
-    """Who counts as having answered a leader has answered an AppendEntries of its term since its
-    last election timeout, or a quorum has.
+    """Who counts as having answered a leader has answered an AppendEntries or InstallSnapshot of
+    its term since its last election timeout, or a quorum has.
 
     Trap: that a request was sent, or an answer of an older term, says nothing.
     Non-vacuous: the step of a leader after which another server counts.
@@ -1501,6 +1688,70 @@ def command_answered(answer: Answered) -> bool:
 def command_failed(failure: Failed) -> bool:
     """Another leader's entry takes the place of a client's command."""
     return True
+
+
+@sometimes(
+    title="A snapshot is installed",
+    paper="§7, Fig. 13",
+    thesis="D5.1",
+    needs=Needs(servers=3, terms=1, log_length=1, snapshot=True),
+)
+def snapshot_installed(before: Server, event: Event, after: Server, effects: Effects) -> bool:
+    """A follower that is too far behind gets the leader's snapshot."""
+    return isinstance(event, Receive) and after.log.snapshot != before.log.snapshot
+
+
+@sometimes(
+    title="An older snapshot arrives",
+    paper="§7",
+    thesis="D5.1",
+    needs=Needs(servers=3, terms=1, log_length=1, snapshot=True),
+)
+def older_snapshot_arrives(before: Server, event: Event, after: Server, effects: Effects) -> bool:
+    """A snapshot arrives late, or once more."""
+    match event:
+        case Receive(message=InstallSnapshot(term=term)):
+            return term == before.current_term and after.log == before.log
+        case _:
+            return False
+
+
+@sometimes(
+    title="A suffix outlives a snapshot",
+    paper="§7, Fig. 13",
+    thesis="D5.1",
+    needs=Needs(servers=3, terms=1, log_length=2, snapshot=True),
+)
+def suffix_kept(before: Server, event: Event, after: Server, effects: Effects) -> bool:
+    """The follower had entries after the last one that the snapshot covers."""
+    return snapshot_installed(before, event, after, effects) and bool(after.log.entries)
+
+
+@sometimes(
+    title="A snapshot discards a conflicting log",
+    paper="§7, Fig. 13",
+    thesis="D5.1",
+    needs=Needs(servers=3, terms=2, log_length=1, snapshot=True),
+)
+def conflict_discarded(before: Server, event: Event, after: Server, effects: Effects) -> bool:
+    """The follower had another entry where the snapshot ends."""
+    return snapshot_installed(before, event, after, effects) and agreement(
+        before.log, after.log
+    ) < base_index(after.log) <= last_index(before.log)
+
+
+@sometimes(
+    title="A snapshot brings a configuration",
+    paper="§6, §7",
+    thesis="D4.1, D5.1",
+    needs=Needs(servers=3, terms=1, log_length=2, membership=True, snapshot=True),
+)
+def configuration_installed(before: Server, event: Event, after: Server, effects: Effects) -> bool:
+    """A follower learns of a configuration whose entry is discarded already."""
+    return (
+        snapshot_installed(before, event, after, effects)
+        and after.configuration != before.configuration
+    )
 
 
 # --- Shared by the claims -----------------------------------------------------------------------

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from spec.state import NO_ROUND, Entry, Index, RequestId, Round, ServerId, Term
+from spec.state import NO_ROUND, Entry, Index, RequestId, Round, ServerId, Snapshot, Term
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,6 +75,15 @@ class AppendEntries:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class InstallSnapshot:
+    """Invoked by the leader to send a snapshot to a follower that is too far behind (§7)."""
+
+    term: Term
+    leader_id: ServerId
+    snapshot: Snapshot
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AppendEntriesSuccess:
     """The follower's log equals the leader's up to ``match_index``."""
 
@@ -130,7 +139,7 @@ class ReadIndexResponse:
     read_index: Index
 
 
-Request = RequestVote | PreVote | AppendEntries | TimeoutNow | ReadIndexRequest
+Request = RequestVote | PreVote | AppendEntries | InstallSnapshot | TimeoutNow | ReadIndexRequest
 Response = (
     RequestVoteResponse
     | PreVoteResponse

@@ -45,6 +45,7 @@ from spec.events import (
     MembershipChangeAccepted,
     MembershipChangeRefused,
     PersistEntries,
+    PersistSnapshot,
     PersistTermAndVote,
     ReadReady,
     ReadRefused,
@@ -53,9 +54,11 @@ from spec.events import (
     Replicate,
     ResetElectionTimer,
     Restart,
+    RestoreStateMachine,
     RetryTimeout,
     Send,
     SteppedDown,
+    TakeSnapshot,
     TransferAborted,
     TransferLeadership,
     TransferRefused,
@@ -64,6 +67,7 @@ from spec.events import (
 from spec.log import (
     agrees_at,
     append,
+    base_index,
     entries_from,
     first_conflict,
     is_up_to_date,
@@ -86,6 +90,7 @@ from spec.messages import (
     AppendEntries,
     AppendEntriesMismatch,
     AppendEntriesSuccess,
+    InstallSnapshot,
     Message,
     PreVote,
     PreVoteResponse,
@@ -106,6 +111,7 @@ from spec.reads import (
     refuse_all,
     round_under_way,
 )
+from spec.snapshot import compacted, install, is_of_use, taken
 from spec.state import (
     NO_ROUND,
     Candidate,
@@ -193,8 +199,10 @@ def step(options: Options, server: Server, event: Event) -> tuple[Server, Effect
             return on_transfer_leadership(options, server, to)
         case DurableUpTo():
             return on_durable_up_to(options, server, event)
+        case TakeSnapshot():
+            return on_take_snapshot(server, event)
         case Restart():
-            return restart(server), (ResetElectionTimer(),)
+            return on_restart(server)
         case _:
             assert_never(event)
 
@@ -212,6 +220,8 @@ def recover(
 ) -> Server:
     """A server as it starts, for the first time or from its persistent state (§5.2, §5.5).
 
+    What its snapshot covers is committed (§7).
+
     ``configuration`` is the one before the first entry that there ever was.
     """
     latest, index = in_force(configuration, log)
@@ -223,10 +233,18 @@ def recover(
         current_term=current_term,
         voted_for=voted_for,
         log=log,
-        commit_index=Index(0),
+        commit_index=base_index(log),
         durable_index=last_index(log),
         role=Follower(),
     )
+
+
+def on_restart(server: Server) -> tuple[Server, Effects]:
+    """A server starts again, its state machine from the snapshot if there is one (§5.5, §7)."""
+    server = restart(server)
+    if server.log.snapshot is None:
+        return server, (ResetElectionTimer(),)
+    return server, (RestoreStateMachine(snapshot=server.log.snapshot), ResetElectionTimer())
 
 
 def restart(server: Server) -> Server:
@@ -265,6 +283,8 @@ def receive(
             server, handled = on_pre_vote_response(options, server, source, message)
         case AppendEntries():
             server, handled = on_append_entries(options, server, message)
+        case InstallSnapshot():
+            server, handled = on_install_snapshot(options, server, message)
         case AppendEntriesSuccess():
             server, handled = on_append_entries_success(options, server, source, message)
             server, confirmed = on_heartbeat_answered(server, source, message.round)
@@ -301,7 +321,7 @@ def update_term(server: Server, term: Term) -> tuple[Server, Effects]:
 def on_older_term(server: Server, source: ServerId, message: Message) -> tuple[Server, Effects]:
     """A request of an older term is refused with the newer term; an answer is ignored (§5.1)."""
     match message:
-        case RequestVote() | PreVote() | AppendEntries():
+        case RequestVote() | PreVote() | AppendEntries() | InstallSnapshot():
             return server, (Send(to=source, message=StaleTerm(term=server.current_term)),)
         case RequestVoteResponse() | PreVoteResponse() | TimeoutNow() | StaleTerm():
             return server, ()
@@ -339,9 +359,7 @@ def on_append_entries(
     options: Options, server: Server, request: AppendEntries
 ) -> tuple[Server, Effects]:
     """Take the leader's entries if the log agrees up to ``prev_log_index`` (§5.3)."""
-    server = follow(options, server)
-    heard: Effects = (HeardFromLeader(leader_id=request.leader_id), ResetElectionTimer())
-
+    server, heard = recognise(options, server, request.leader_id)
     if not agrees_at(server.log, request.prev_log_index, request.prev_log_term):
         mismatch = AppendEntriesMismatch(
             term=server.current_term,
@@ -360,10 +378,11 @@ def on_append_entries(
     return server, (*stored, *heard, *committed, Send(to=request.leader_id, message=success))
 
 
-def follow(options: Options, server: Server) -> Server:
+def recognise(options: Options, server: Server, leader_id: ServerId) -> tuple[Server, Effects]:
     """A candidate recognises the leader of its term (§5.2), and remembers to have heard it (§6)."""
     assert not isinstance(server.role, Leader), "two leaders in one term: Election Safety is broken"
-    return replace(server, role=Follower(leader_heard=options.pre_vote or options.check_quorum))
+    server = replace(server, role=Follower(leader_heard=options.pre_vote or options.check_quorum))
+    return server, (HeardFromLeader(leader_id=leader_id), ResetElectionTimer())
 
 
 def retry_from(options: Options, server: Server, request: AppendEntries) -> Index:
@@ -628,11 +647,16 @@ def append_blank_entry(options: Options, server: Server) -> tuple[Server, Effect
 
 
 def heartbeats(server: Server) -> Effects:
-    """AppendEntries that carry no entries, to all other servers (§5.2)."""
+    """AppendEntries that carry no entries, to all other servers (§5.2).
+
+    They begin at next_index, or where the log begins after its snapshot.
+    """
     assert isinstance(server.role, Leader), "only a leader sends heartbeats"
-    next_index, under_way = server.role.next_index, round_under_way(server.role)
+    under_way = round_under_way(server.role)
+    first = base_index(server.log) + 1
+    from_index = {peer: Index(max(i, first)) for peer, i in server.role.next_index.items()}
     return tuple(
-        append_entries_to(server, peer, next_index[peer], count=0, for_round=under_way)
+        append_entries_to(server, peer, from_index[peer], count=0, for_round=under_way)
         for peer in peers(server)
     )
 
@@ -653,7 +677,7 @@ def replicate_to(options: Options, server: Server, peer: ServerId) -> Effects:
     first_index = server.role.next_index[peer]
     if first_index > last_index(server.log):
         return ()
-    return (append_entries_to(server, peer, first_index),)
+    return (send_from(server, peer, first_index),)
 
 
 def on_replicate(server: Server, room: Replicate) -> tuple[Server, Effects]:
@@ -663,11 +687,22 @@ def on_replicate(server: Server, room: Replicate) -> tuple[Server, Effects]:
             room.to in next_index
             and next_index[room.to] <= room.first_index <= last_index(server.log) + 1
         ):
-            return server, (append_entries_to(server, room.to, room.first_index, room.count),)
+            return server, (send_from(server, room.to, room.first_index, room.count),)
         case Follower() | Candidate() | Leader():
             return server, ()
         case _:
             assert_never(server.role)
+
+
+def send_from(server: Server, peer: ServerId, first_index: Index, count: int | None = None) -> Send:
+    """The entries from ``first_index`` on, or the snapshot if they were discarded (§5.3, §7)."""
+    snapshot = server.log.snapshot
+    if snapshot is None or first_index > snapshot.last_included_index:
+        return append_entries_to(server, peer, first_index, count)
+    request = InstallSnapshot(
+        term=server.current_term, leader_id=server.server_id, snapshot=snapshot
+    )
+    return Send(to=peer, message=request)
 
 
 def append_entries_to(
@@ -680,7 +715,9 @@ def append_entries_to(
     """AppendEntries with ``count`` entries from ``first_index`` on, or all of them (§5.3)."""
     prev_log_index = Index(first_index - 1)
     prev_log_term = term_at(server.log, prev_log_index)
-    assert prev_log_term is not None, "first_index is at most one past the leader's last entry"
+    assert prev_log_term is not None, (
+        "what precedes the entries is in the log, or the last that its snapshot covers"
+    )
     request = AppendEntries(
         term=server.current_term,
         leader_id=server.server_id,
@@ -888,6 +925,32 @@ def answer_reads(server: Server, role: Leader) -> tuple[Server, Effects]:
     role = replace(role, reads=reads)
     server, begun = begin_next_round(replace(server, role=role), role)
     return server, answers + begun
+
+
+# --- Log compaction (§7) ------------------------------------------------------------------------
+
+
+def on_take_snapshot(server: Server, event: TakeSnapshot) -> tuple[Server, Effects]:
+    """Each server takes snapshots by itself, of committed entries; an older one is of no use."""
+    if not is_of_use(server, event.last_included_index):
+        return server, ()
+    snapshot = taken(server, event.last_included_index, event.data)
+    return compacted(server, snapshot), (PersistSnapshot(snapshot=snapshot),)
+
+
+def on_install_snapshot(
+    options: Options, server: Server, request: InstallSnapshot
+) -> tuple[Server, Effects]:
+    """InstallSnapshot RPC, receiver: the leader's log is known up to the snapshot (Figure 13)."""
+    server, heard = recognise(options, server, request.leader_id)
+    server, installed = install(server, request.snapshot)
+    if installed:
+        first_index = request.snapshot.last_included_index
+        server = with_durable_index(options, server, first_index)
+    success = AppendEntriesSuccess(
+        term=server.current_term, match_index=request.snapshot.last_included_index
+    )
+    return server, (*installed, *heard, Send(to=request.leader_id, message=success))
 
 
 # --- Cluster membership changes (§6) ------------------------------------------------------------

@@ -13,6 +13,7 @@ from spec.messages import (
     AppendEntries,
     AppendEntriesMismatch,
     AppendEntriesSuccess,
+    InstallSnapshot,
     Message,
     PreVote,
     PreVoteResponse,
@@ -30,7 +31,7 @@ from spec.state import Candidate, Follower, Index, Leader, Server, ServerId, Ter
 def is_obsolete(server: Server, source: ServerId, message: Message) -> bool:
     """Will ``message`` never again change ``server`` or make it send anything?"""
     match message:
-        case RequestVote() | PreVote() | AppendEntries():
+        case RequestVote() | PreVote() | AppendEntries() | InstallSnapshot():
             return False  # an older request is still answered with the newer term
         case ReadIndexRequest(term=term):  # nobody who follows in a term will lead in it
             follows = isinstance(server.role, Follower)
@@ -97,7 +98,9 @@ def representative(server: Server, source: ServerId, message: Message) -> Messag
             and _tells_nothing_new(server.role, source, message)
         ):
             return AppendEntriesSuccess(term=message.term, match_index=Index(0))
-        case RequestVote() | PreVote() | AppendEntries() if message.term < server.current_term:
+        case RequestVote() | PreVote() | AppendEntries() | InstallSnapshot() if (
+            message.term < server.current_term
+        ):
             return RequestVote(
                 term=Term(0), candidate_id=source, last_log_index=Index(0), last_log_term=Term(0)
             )

@@ -14,7 +14,7 @@ from enum import Enum, auto
 from inspect import signature
 from typing import Annotated, Any, Self, get_origin, get_type_hints
 
-from spec.cluster import Committed, Elected, Fact, facts, initial_server
+from spec.cluster import Committed, Elected, Fact, facts, initial_server, remembered
 from spec.disk import durable_up_to, is_about_the_log
 from spec.elections import hears_leader
 from spec.events import (
@@ -32,6 +32,7 @@ from spec.events import (
     Restart,
     RetryTimeout,
     Send,
+    TakeSnapshot,
     TransferLeadership,
 )
 from spec.invariants import PROPERTIES, WITNESSES, Claim
@@ -260,6 +261,11 @@ class Cluster:
     def transfer(self, server_id: ServerId, to: ServerId) -> Effects:
         """An administrator asks for another leader."""
         return self.happen(server_id, TransferLeadership(to=to))
+
+    def snapshot(self, server_id: ServerId, upto: int) -> Effects:
+        """The owner of a server's state machine has a snapshot of it, up to an index."""
+        data = remembered(self.servers[server_id].log, Index(upto))
+        return self.happen(server_id, TakeSnapshot(last_included_index=Index(upto), data=data))
 
     def restart(self, server_id: ServerId) -> Effects:
         """A server crashes and starts again."""

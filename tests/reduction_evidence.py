@@ -11,7 +11,7 @@ import numpy as np
 from model_check import kernel as k
 from model_check.explore import Search
 from model_check.raft_bounds import ClientBounds
-from model_check.raft_model import Bounds, RaftModel
+from model_check.raft_model import Bounds, Membership, RaftModel, Snapshots
 from model_check.tables import Reductions
 
 PLAIN = Reductions(saturation=False, obsolete=False, symmetry=False, domination=False)
@@ -28,10 +28,13 @@ def explored(
     profile: str,
     reductions: Reductions,
     clients: ClientBounds | None = None,
+    membership: Membership | None = None,
+    snapshots: Snapshots | None = None,
 ) -> Search:
     """A finished exploration of correct Raft."""
     bounds = Bounds(servers=servers, terms=terms, log_length=log_length)
-    search = Search(RaftModel(bounds, profile, clients=clients), reductions=reductions)
+    model = RaftModel(bounds, profile, membership=membership, snapshots=snapshots, clients=clients)
+    search = Search(model, reductions=reductions)
     assert search.run().result == "exhausted"
     return search
 

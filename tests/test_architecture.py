@@ -24,6 +24,7 @@ READING_ORDER = (
     "log",
     "quorum",
     "membership",
+    "snapshot",
     "elections",
     "reads",
     "raft",

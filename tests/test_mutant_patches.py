@@ -52,10 +52,20 @@ from spec.events import (
 )
 from spec.invariants import PROPERTIES, WITNESSES
 from spec.log import last_index
-from spec.messages import AppendEntriesMismatch, Message
+from spec.messages import AppendEntriesMismatch, InstallSnapshot, Message
 from spec.progress import GOALS
 from spec.raft import PAPER, SERVER
-from spec.state import Command, Index, IndexOf, Leader, Server, ServerId, Term
+from spec.state import (
+    Command,
+    Configuration,
+    Index,
+    IndexOf,
+    Leader,
+    Server,
+    ServerId,
+    Snapshot,
+    Term,
+)
 from tests.cluster import KINDS, S1, S2, SHAPES, Shape, Step, append_entries, cases, follower
 
 PROFILES = {"paper": PAPER, "server": SERVER}
@@ -172,6 +182,7 @@ def small(mutant: Mutant) -> bool:
         and verdict.by in {claim.name for claim in PROPERTIES}
         and verdict.servers * verdict.terms + verdict.log_length <= 3
         and not verdict.features
+        and not verdict.snapshots
     )
 
 
@@ -218,7 +229,22 @@ LATE_REJECTION = (
     ),
     AppendEntriesMismatch(term=Term(1), prev_log_index=Index(1), retry_from=Index(1)),
 )
+CONFLICTING_SNAPSHOT = (
+    follower(term=2, log=(1, 1, 1)),
+    InstallSnapshot(
+        term=Term(2),
+        leader_id=S1,
+        snapshot=Snapshot(
+            last_included_index=Index(2),
+            last_included_term=Term(2),
+            configuration=Configuration(old=frozenset({S1, S2})),
+            data=b"",
+        ),
+    ),
+)
 RARE: dict[str, tuple[tuple[Server, Message], ...]] = {
+    "B42": (CONFLICTING_SNAPSHOT,),
+    "B44": (CONFLICTING_SNAPSHOT,),
     "B22": (STALE_TAIL,),
     "B27": (LATE_REJECTION,),
     "B30": (STALE_TAIL,),
@@ -232,6 +258,7 @@ def differs_at_all(mutant: Mutant, step: Step) -> bool:
     if isinstance(verdict, Killed | Control) and (
         verdict.config_changes
         or verdict.features
+        or verdict.snapshots
         or (verdict.pending_writes and verdict.servers * verdict.terms <= 4)
     ):
         return differs_within(verdict, step, load_disk(mutant))
@@ -336,7 +363,7 @@ def test_every_mutant_says_what_it_is() -> None:
 
 def test_what_kills_is_a_claim() -> None:
     known = {claim.name for claim in PROPERTIES + WITNESSES} | {goal.name for goal in GOALS}
-    known |= {NO_EXCEPTION.name, "within_bounds"}
+    known |= {NO_EXCEPTION.name, "within_bounds", "snapshots_remember"}
     for mutant in MADE:
         if isinstance(mutant.verdict, Killed | Scripted):
             assert mutant.verdict.by in known, mutant.name

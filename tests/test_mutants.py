@@ -87,7 +87,7 @@ SMALL = [
     for name, verdict in KILLED.items()
     if (
         verdict.servers - bool(verdict.config_changes) <= 2
-        or (verdict.servers == 3 and verdict.terms == 1)
+        or (verdict.servers == 3 and verdict.terms == 1 and not verdict.snapshots)
     )
     # Without reductions a client multiplies what there is to explore.
     and not (verdict.clients and verdict.servers * verdict.terms > 2)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import pytest
@@ -10,7 +12,7 @@ import pytest
 from model_check.explore import Search
 from model_check.model import Model, Outcome
 from model_check.raft_bounds import ClientBounds
-from model_check.raft_model import Bounds, RaftModel
+from model_check.raft_model import Bounds, Membership, RaftModel, Snapshots
 from model_check.raft_servers import Action
 from model_check.tables import Reductions
 from model_check.visited import Words
@@ -49,12 +51,33 @@ CLIENTS = [
 def test_every_combination_of_reductions_sees_the_same(
     bounds: tuple[int, int, int, str], clients: ClientBounds | None
 ) -> None:
-    plain = Seen(explored(*bounds, PLAIN, clients))
+    see_the_same(partial(explored, *bounds, clients=clients))
+
+
+@pytest.mark.parametrize(
+    ("bounds", "membership", "snapshots"),
+    [
+        ((1, 2, 2, "paper"), None, Snapshots(count=2)),
+        ((2, 1, 2, "paper"), None, Snapshots(count=2)),
+        ((2, 2, 1, "server"), None, Snapshots()),
+        ((2, 1, 2, "paper"), Membership(), Snapshots()),
+    ],
+    ids=str,
+)
+def test_every_combination_sees_the_same_snapshots(
+    bounds: tuple[int, int, int, str], membership: Membership | None, snapshots: Snapshots
+) -> None:
+    see_the_same(partial(explored, *bounds, membership=membership, snapshots=snapshots))
+
+
+def see_the_same(explore: Callable[..., Search]) -> None:
+    """Explore with every combination of reductions, and compare with none."""
+    plain = Seen(explore(reductions=PLAIN))
     assert plain.server_tuples
     for reductions in ALL_REDUCTIONS:
         if reductions == PLAIN:
             continue
-        seen = Seen(explored(*bounds, reductions, clients))
+        seen = Seen(explore(reductions=reductions))
         assert seen.server_tuples == plain.server_tuples, str(reductions)
         assert seen.with_fact == plain.with_fact, str(reductions)
         assert seen.fact_pairs == plain.fact_pairs, str(reductions)
@@ -241,16 +264,19 @@ class Walk:
 
 
 @pytest.mark.parametrize(
-    ("bounds", "profile", "walks"),
+    ("bounds", "profile", "walks", "snapshots"),
     [
-        (Bounds(servers=3, terms=3, log_length=2), "paper", 250),
-        (Bounds(servers=3, terms=3, log_length=3), "server", 120),
-        (Bounds(servers=5, terms=3, log_length=2), "paper", 130),
+        (Bounds(servers=3, terms=3, log_length=2), "paper", 250, None),
+        (Bounds(servers=3, terms=3, log_length=3), "server", 120, None),
+        (Bounds(servers=5, terms=3, log_length=2), "paper", 130, None),
+        (Bounds(servers=3, terms=2, log_length=3), "paper", 100, Snapshots(count=2)),
     ],
     ids=str,
 )
-def test_reduced_states_dominate_plain_walks(bounds: Bounds, profile: str, walks: int) -> None:
-    walk = Walk(RaftModel(bounds, profile), random.Random(20261123))
+def test_reduced_states_dominate_plain_walks(
+    bounds: Bounds, profile: str, walks: int, snapshots: Snapshots | None
+) -> None:
+    walk = Walk(RaftModel(bounds, profile, snapshots=snapshots), random.Random(20261123))
     commits = 0
     for _ in range(walks):
         walk.run(200)

@@ -22,8 +22,10 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+from spec.cluster import remembered
 from spec.disk import ServerOnDisk
 from spec.events import (
+    ChangeLearners,
     ChangeMembership,
     Effects,
     ElectionTimeout,
@@ -36,12 +38,14 @@ from spec.events import (
     Restart,
     RetryTimeout,
     Send,
+    TakeSnapshot,
     TransferLeadership,
 )
 from spec.invariants import PROPERTIES
-from spec.messages import AppendEntries, AppendEntriesSuccess, RequestVote
+from spec.log import base_index, splice
+from spec.messages import AppendEntries, AppendEntriesSuccess, InstallSnapshot, RequestVote
 from spec.raft import PAPER, SERVER, Options, step
-from spec.state import ClientId, Follower, Index, Log, RequestId, Server, ServerId, Term
+from spec.state import ClientId, Follower, Index, RequestId, Server, ServerId, Term
 from tests.cluster import (
     KINDS,
     S1,
@@ -70,6 +74,12 @@ A_LEADER = st.runner().flatmap(
     )
 )
 ANY_PACKET = st.runner().flatmap(lambda machine: st.sampled_from(list(machine.cluster.network)))
+A_SNAPSHOT = st.runner().flatmap(
+    lambda machine: st.sampled_from(
+        [p for p in machine.cluster.network if isinstance(p.message, InstallSnapshot)]
+        or list(machine.cluster.network)
+    )
+)
 SOME = st.sets(ANYONE)
 COMMANDS = st.lists(st.sampled_from("xyz"), min_size=1, max_size=2)
 
@@ -142,13 +152,31 @@ class ClusterMachine(RuleBasedStateMachine):
         self.happen(server_id, TransferLeadership(to=to), heard_by)
 
     @once_begun
+    @rule(server_id=A_LEADER, learners=st.sets(ANYONE))
+    def learn(self, server_id: ServerId, learners: set[ServerId]) -> None:
+        """Administrators have servers brought up to date."""
+        event = ChangeLearners(learners=frozenset(learners - {server_id}))
+        self.happen(server_id, event, learners - {server_id})
+
+    @once_begun
+    @rule(server_id=A_LEADER | ANYONE, fewer=st.integers(0, 2), heard_by=SOME)
+    def snapshot(self, server_id: ServerId, fewer: int, heard_by: set[ServerId]) -> None:
+        """Anyone may take a snapshot of what it has applied; who lacks it then hears of it."""
+        server = self.cluster.servers[server_id]
+        upto = Index(server.commit_index - fewer)
+        if upto > base_index(server.log):
+            data = remembered(server.log, upto)
+            self.happen(server_id, TakeSnapshot(last_included_index=upto, data=data), set())
+        self.happen(server_id, RetryTimeout(), heard_by)
+
+    @once_begun
     @rule(server_id=ANYONE)
     def restart(self, server_id: ServerId) -> None:
         """Anyone may crash."""
         self.happen(server_id, Restart(), set())
 
     @once_begun
-    @rule(packet=ANY_PACKET)
+    @rule(packet=A_SNAPSHOT | ANY_PACKET)
     def deliver(self, packet: Packet) -> None:
         """Any message may arrive, late or again."""
         self.happen(packet.to, packet.arrives(), set())
@@ -258,7 +286,9 @@ def always_truncates(options: Options, server: Server, event: Event) -> tuple[Se
             isinstance(e, Send) and isinstance(e.message, AppendEntriesSuccess) for e in effects
         ):
             end = prev + len(entries)
-            after = replace(after, log=Log(entries=after.log.entries[:end]))
+            if end < base_index(after.log):
+                return after, effects
+            after = replace(after, log=splice(after.log, Index(end + 1), ()))
             effects = (PersistEntries(first_index=Index(end + 1), entries=()), *effects)
             return after, effects
     return after, effects

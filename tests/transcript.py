@@ -8,6 +8,7 @@ A blank line ends a block; ``#`` begins a comment.
     3 servers and 2 outside, paper      the same, with servers that wait to be added (§6)
     S1: members S3 S4 S5        an administrator asks for another membership
     S1: let S2 lead             an administrator asks for another leader (D3.10)
+    S1: snapshot to 3           its state machine wrote a snapshot up to this index (§7)
     S1: election timeout        or ``heartbeat``, ``retry``, ``restart``, ``client x y``
     deliver RequestVote S1 -> S2    the latest one that was sent, perhaps once more
     exchange S1 <-> S2 S3       all that is in flight between S1 and the others, and what follows
@@ -19,7 +20,6 @@ A blank line ends a block; ``#`` begins a comment.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from typing import assert_never
 
 from spec import messages
@@ -34,15 +34,17 @@ from spec.events import (
     MembershipChangeRefused,
     PersistEntries,
     Restart,
+    RestoreStateMachine,
     RetryTimeout,
     SteppedDown,
     TransferAborted,
     TransferRefused,
     TransferStarted,
 )
+from spec.log import base_index, last_index
 from spec.messages import Message
 from spec.raft import PAPER, SERVER, Options
-from spec.state import Command, Configuration, Entry, NoOp, Payload, Server, ServerId
+from spec.state import Command, Configuration, Log, NoOp, Payload, Server, ServerId
 from tests.cluster import Cluster, client_request
 
 PROFILES = {"paper": PAPER, "server": SERVER}
@@ -80,8 +82,10 @@ def note(before: Server, effect: object) -> str | None:
             return f"leads term {term}"
         case CommittedUpTo(commit_index=index):
             return f"commits up to {index}"
-        case PersistEntries(first_index=first) if first <= len(before.log.entries):
+        case PersistEntries(first_index=first) if first <= last_index(before.log):
             return f"removes its entries from {first} on"
+        case RestoreStateMachine(snapshot=snapshot):
+            return f"has the snapshot up to {snapshot.last_included_index} in its state machine"
         case ClientRequestRefused():
             return "refuses the client"
         case MembershipChangeRefused(reason=reason):
@@ -144,6 +148,8 @@ def obey(cluster: Cluster, command: str) -> None:
             cluster.exchange(*ids)
         case ["elect", _, "by", *_]:
             cluster.elect(*ids)
+        case [_, "snapshot", "to", upto]:
+            cluster.snapshot(ids[0], int(upto))
         case ["lose"]:
             cluster.lose()
         case [_, *timer] if " ".join(timer) in TIMERS:
@@ -157,14 +163,18 @@ def shown(server: Server) -> str:
     vote = f"S{server.voted_for}" if server.voted_for else "-"
     line = (
         f"S{server.server_id} {type(server.role).__name__.lower():9} term {server.current_term}"
-        f"  vote {vote:2}  commit {server.commit_index:<2}  log {shown_log(server.log.entries)}"
+        f"  vote {vote:2}  commit {server.commit_index:<2}  log {shown_log(server.log)}"
     )
     return line.rstrip()
 
 
-def shown_log(entries: Iterable[Entry]) -> str:
-    """``1x 2y``: an entry of term 1 with command x, then one of term 2 with command y."""
-    return " ".join(f"{e.term}{shown_payload(e.payload)}" for e in entries)
+def shown_log(log: Log) -> str:
+    """``1x 2y``: an entry of term 1 with command x, then one of term 2 with command y.
+
+    ``..3`` stands for a snapshot that covers the first three.
+    """
+    snapshot = [f"..{base_index(log)}"] if log.snapshot else []
+    return " ".join([*snapshot, *(f"{e.term}{shown_payload(e.payload)}" for e in log.entries)])
 
 
 def shown_payload(payload: Payload) -> str:

@@ -52,6 +52,7 @@ from spec.events import (
     Restart,
     RetryTimeout,
     Send,
+    TakeSnapshot,
     TransferLeadership,
 )
 from spec.log import entries_from, last_index, term_at
@@ -59,6 +60,7 @@ from spec.messages import (
     AppendEntries,
     AppendEntriesMismatch,
     AppendEntriesSuccess,
+    InstallSnapshot,
     PreVote,
     PreVoteResponse,
     ReadIndexRequest,
@@ -239,7 +241,7 @@ def witness(
             yield act.restart, (n, after.commit_index)
         case HeartbeatTimeout() | RetryTimeout() | Replicate() | ClientRequest():
             pass
-        case ChangeMembership() | ChangeLearners():
+        case ChangeMembership() | ChangeLearners() | TakeSnapshot():
             pass
         case ReadRequest():
             pass
@@ -289,7 +291,7 @@ def _handled(
                 yield act.start_election, (n, after.current_term)
         case ReadIndexRequest() | ReadIndexResponse():
             pass
-        case PreVote() | AppendEntriesMismatch() | StaleTerm():
+        case PreVote() | AppendEntriesMismatch() | StaleTerm() | InstallSnapshot():
             pass
         case _:
             assert_never(message)
@@ -464,6 +466,8 @@ def covered(state: State, n: ServerId, effects: Effects) -> None:
                 was_sent = True
             case PreVote() | PreVoteResponse() | TimeoutNow():
                 was_sent = True
+            case InstallSnapshot():
+                was_sent = False
             case _:
                 assert_never(effect.message)
         if not was_sent:
