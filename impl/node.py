@@ -23,6 +23,7 @@ from random import Random
 from typing import Protocol, assert_never
 
 from impl.clock import Clock, Timing
+from impl.compaction import Compaction, CompactionLimits, Files
 from impl.machine import Result, StateMachine, decode_result, encode_result
 from impl.requests import (
     Answer,
@@ -83,8 +84,8 @@ from spec.events import (
     TransferRefused,
     TransferStarted,
 )
-from spec.log import entry_at, last_index
-from spec.messages import Message, ReadIndexResponse
+from spec.log import base_index, entry_at, last_index
+from spec.messages import InstallSnapshot, Message, ReadIndexResponse
 from spec.quorum import members
 from spec.raft import Options, step
 from spec.state import (
@@ -97,6 +98,7 @@ from spec.state import (
     RequestId,
     Server,
     ServerId,
+    Snapshot,
     Term,
 )
 
@@ -142,6 +144,7 @@ class Limits:
     batch_commands: int = 8192
     batch_bytes: int = 4 << 20
     applied_commands_at_once: int = 4096
+    compaction: CompactionLimits = field(default_factory=CompactionLimits)
     queued_bytes: int = 64 << 20
     """Of clients' commands that wait; beyond this, clients are not read from."""
 
@@ -159,6 +162,10 @@ class Flow:
     """The last entry and the bytes of each message without an answer."""
     size: int = 0
     """Bytes in flight."""
+
+    def in_flight_is_snapshot(self, base: Index) -> bool:
+        """Is a snapshot on its way, of what the log has no more?"""
+        return bool(self.in_flight) and self.in_flight[0][0] <= base
 
 
 @dataclass(slots=True, eq=False)
@@ -188,6 +195,7 @@ class Node:
         random: Random,
         timing: Timing,
         limits: Limits,
+        files: Files,
         observe: Observer | None = None,
     ) -> None:
         self.server = server
@@ -203,6 +211,15 @@ class Node:
         self._timing = timing
         self._limits = limits
         self._observe = observe
+
+        self._compaction = Compaction(
+            files=files,
+            machine=machine,
+            clock=clock,
+            limits=limits.compaction,
+            send=self._send_courier,
+            install=self._on_message,
+        )
 
         self._turn_is_due = False
         self._election_deadline = 0.0
@@ -277,6 +294,8 @@ class Node:
         match message:
             case Forward() | ForwardDone() | ForwardFailed() | FetchSnapshot() | SnapshotPiece():
                 self._on_courier(source, message)
+            case InstallSnapshot():
+                self._compaction.on_install(source, message, self.server)
             case _:
                 self._on_message(source, message)
 
@@ -390,6 +409,9 @@ class Node:
         if self._stopped is not None:
             return
         self._apply()
+        taken = self._compaction.next_event(self.server, self.applied_index)
+        if taken is not None:
+            self.handle(taken)
         if self._reads and self._confirming is None and self._may_ask:
             self._confirm()
         if self._queue:
@@ -428,9 +450,10 @@ class Node:
         assert isinstance(role, Leader), "asked only while this node leads"
         for peer, next_index in role.next_index.items():
             flow = self._flow(peer, next_index, role.match_index[peer])
-            end = last_index(self.server.log)
+            base, end = base_index(self.server.log), last_index(self.server.log)
             while flow.sent < end and flow.size < self._limits.unacknowledged_bytes:
-                if flow.in_flight and role.match_index[peer] == 0:
+                is_unsure = role.match_index[peer] == 0 or flow.in_flight_is_snapshot(base)
+                if flow.in_flight and is_unsure:
                     break  # one message, until its answer tells where the logs agree
                 self._send_entries(peer, flow)
             if peer in self._awaiting_commit:
@@ -458,7 +481,10 @@ class Node:
     def _send_entries(self, peer: ServerId, flow: Flow) -> None:
         """One message, with as many entries as fit."""
         first_index, count, size = Index(flow.sent + 1), 0, 0
-        while size < self._limits.message_bytes:
+        base = base_index(self.server.log)
+        if first_index <= base:
+            count = base - flow.sent  # of which there is a snapshot instead
+        while first_index > base and size < self._limits.message_bytes:
             entry = entry_at(self.server.log, Index(first_index + count))
             if entry is None:
                 break
@@ -482,7 +508,7 @@ class Node:
                 if isinstance(effect, PersistTermAndVote):
                     self._votes = self._persists
             case RestoreStateMachine():
-                raise AssertionError("nobody takes snapshots yet, so none is restored")
+                self._restore(effect.snapshot)
             case Send():
                 self._send(effect)
             case CommittedUpTo():
@@ -557,6 +583,7 @@ class Node:
             match entry.payload:
                 case Command() as command:
                     results = self._machine.apply(*commands_in(command))
+                    self._compaction.applied(len(command.data))
                 case NoOp() | Configuration():
                     pass
                 case _:
@@ -573,6 +600,14 @@ class Node:
             for read in self._confirmed.popleft()[1]:
                 results = [self._machine.query(now, query) for query in read.queries]
                 read.answer(Done(results, self.applied_index))
+
+    def _restore(self, snapshot: Snapshot) -> None:
+        """What the snapshot covers was applied elsewhere: with which results is not known here."""
+        self._compaction.restore(snapshot.data)
+        self.applied_index = snapshot.last_included_index
+        for index in [i for i in self._open if i <= self.applied_index]:
+            for batch in self._open.pop(index):
+                self._fail_started(batch.writes, "this node got a snapshot instead of its result")
 
     def _distribute(self, writes: Sequence[Write], results: Sequence[Result], index: Index) -> None:
         """Each write gets the results of its own commands."""
@@ -705,10 +740,16 @@ class Node:
                         if self.leader_id == source:
                             self.leader_id = None  # until a leader is heard
                         self._try_again(writes)
-            case FetchSnapshot() | SnapshotPiece():
-                pass
+            case FetchSnapshot():
+                self._compaction.on_fetch(source, message)
+            case SnapshotPiece():
+                self._compaction.on_piece(message)
             case _:
                 assert_never(message)
+
+    def _send_courier(self, to: ServerId, message: Courier) -> None:
+        self._network.send(to, message)
+        self._schedule_turn()
 
     def _answer_forward(self, to: ServerId, request_id: int, outcome: Outcome) -> None:
         answer: Courier
@@ -722,8 +763,7 @@ class Node:
                 answer = ForwardFailed(request_id=request_id, unknown=True, reason=reason)
             case _:
                 assert_never(outcome)
-        self._network.send(to, answer)
-        self._schedule_turn()
+        self._send_courier(to, answer)
 
     def _try_again(self, writes: Sequence[Write]) -> None:
         """These were certainly not done: they may be done now, by whoever leads now."""

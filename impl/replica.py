@@ -21,9 +21,9 @@ from impl import tls
 from impl.client import OutcomeUnknown, Unavailable
 from impl.config import Settings, configure
 from impl.machine import Result, StateMachine
-from impl.node import Limits
 from impl.requests import Done, NotDone, Outcome, Unknown
 from impl.server import DiskThread, make_node, peer_security
+from impl.snapshot_thread import SnapshotThread
 from impl.storage import open_storage
 from impl.transport import Identity, PeerLimits, Peers
 from spec.state import Configuration
@@ -66,6 +66,7 @@ class Replica:
             configuration=Configuration(old=frozenset(i for i, _ in settings.members)),
         )
         self._disk = DiskThread(self._storage, self._fail)
+        self._files = SnapshotThread(self._storage)
         others = {i: a for i, a in settings.members if i != settings.member}
         self._peers = Peers(
             identity=Identity(cluster_id=settings.cluster, server_id=settings.member),
@@ -75,7 +76,7 @@ class Replica:
             security=peer_security(settings, tls.for_members(settings)),
         )
         stored = self._storage.load()
-        self.node = make_node(settings, stored, self.machine, self._disk, self._peers, Limits())
+        self.node = make_node(settings, stored, self.machine, self._disk, self._peers, self._files)
         self._peers.deliver = self.node.receive
         self._peers.on_connected = self.node.connected
         self._peers.on_disconnected = self.node.disconnected
@@ -92,6 +93,7 @@ class Replica:
         """Stop; what was written stays."""
         self.node.stop("this replica is shutting down")
         await self._peers.close()
+        await self._files.close()
         self._disk.close()
         self._storage.close()
 

@@ -19,12 +19,14 @@ from impl.addresses import Place, WithAddresses, load, save
 from impl.admin import Administration
 from impl.clients import ClientLimits, ClientListener
 from impl.clock import LoopClock, Timing
+from impl.compaction import CompactionLimits, Files
 from impl.config import Address, ConfigError, Settings
 from impl.disk import DiskFull, StorageError
 from impl.journal import Stored
 from impl.machine import StateMachine
 from impl.node import Limits, Node
 from impl.observe import Metrics, application, serve_http
+from impl.snapshot_thread import SnapshotThread
 from impl.status import PeerStatus, Status, version
 from impl.storage import Storage, open_storage
 from impl.store import KeyValueStore
@@ -32,10 +34,10 @@ from impl.transport import Identity, PeerLimits, Peers, Security
 from impl.watch import Watchers
 from spec.entries import Entries
 from spec.events import Persist
-from spec.log import last_index
+from spec.log import base_index, last_index
 from spec.quorum import is_quorum, members
 from spec.raft import SERVER, recover
-from spec.state import Configuration, Index, Leader, Log, ServerId
+from spec.state import Configuration, Leader, Log, ServerId
 
 log = logging.getLogger(__name__)
 
@@ -122,7 +124,7 @@ def make_node(
     machine: StateMachine,
     disk: DiskThread,
     network: Peers,
-    limits: Limits,
+    files: Files,
 ) -> Node:
     """The node as it stands in the directory and in the settings."""
     loop = asyncio.get_running_loop()
@@ -145,7 +147,16 @@ def make_node(
             heartbeat_s=settings.heartbeat,
             request_s=settings.request_timeout,
         ),
-        limits=limits,
+        limits=limits_of(settings),
+        files=files,
+    )
+
+
+def limits_of(settings: Settings) -> Limits:
+    """The bounds of a node's queues and of its log."""
+    entries = settings.snapshot_entries
+    return Limits(
+        compaction=CompactionLimits(entries=entries, trailing_entries=min(1000, entries // 2))
     )
 
 
@@ -158,7 +169,7 @@ class Server:
         self._loop = asyncio.get_running_loop()
         self._started_at = self._loop.time()
         self._failure: asyncio.Future[str] = self._loop.create_future()
-        self._limits = Limits()
+        self.files = SnapshotThread(storage)
         self._tls = (tls.for_members(settings), tls.for_clients(settings))
         self.metrics = Metrics()
         self.disk = DiskThread(storage, self._fail, self.metrics.sync_seconds.observe)
@@ -172,7 +183,7 @@ class Server:
         store = KeyValueStore()
         self.machine = WithAddresses(store)
         self.node = make_node(
-            settings, storage.load(), self.machine, self.disk, self.peers, self._limits
+            settings, storage.load(), self.machine, self.disk, self.peers, self.files
         )
         self.peers.deliver = self.node.receive
         self.peers.on_connected = self.node.connected
@@ -188,7 +199,7 @@ class Server:
         self.listener = ClientListener(
             node=self.node,
             limits=ClientLimits(connections=settings.max_clients, value=settings.max_value),
-            queued_bytes=self._limits.queued_bytes,
+            queued_bytes=limits_of(settings).queued_bytes,
             is_full=lambda: self.disk.is_full,
             about=self.about,
             admin=self.administration.answer,
@@ -230,6 +241,7 @@ class Server:
             await http.cleanup()
         await self.listener.close()
         await self.peers.close()
+        await self.files.close()
         self.disk.close()
         self._storage.close()
         return failure
@@ -279,7 +291,7 @@ class Server:
             commit_index=server.commit_index,
             applied_index=node.applied_index,
             last_index=last_index(server.log),
-            snapshot_index=Index(0),
+            snapshot_index=base_index(server.log),
             log_bytes=sum(f.stat().st_size for f in self._settings.data_dir.rglob("*.db*")),
             clients=len(self.listener.clients),
             queued=node.queued,

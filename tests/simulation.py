@@ -9,16 +9,17 @@ from __future__ import annotations
 
 import heapq
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from random import Random
 from typing import Any
 
 from impl.clock import Timing
+from impl.compaction import CompactionLimits
 from impl.node import Limits, Node
 from impl.requests import Done, NotDone, Outcome, Unknown
 from impl.resp import Session
-from impl.storage import MemoryStorage
+from impl.storage import MemoryStorage, SnapshotReceiver
 from impl.store import KeyValueStore
 from impl.wire import LENGTH, PEER, Courier, PeerMessage
 from spec.cluster import facts
@@ -30,6 +31,10 @@ from spec.state import Configuration, Log, Server, ServerId
 from tests.cluster import SHAPES, Cluster, Shape
 
 TIMING = Timing(request_s=0.8)
+LIMITS = Limits(
+    compaction=CompactionLimits(entries=4, trailing_entries=2, piece_bytes=64, patience_s=0.01)
+)
+"""Snapshots are frequent, and their files come in many pieces."""
 
 
 @dataclass(slots=True)
@@ -96,6 +101,49 @@ class FakeDisk:
         """Queue the batch."""
         self.storage.write(batch)
         self.waiting.append(durable)
+
+
+@dataclass(slots=True)
+class FakeFiles:
+    """Snapshot files that survive crashes."""
+
+    storage: MemoryStorage
+    clock: FakeClock
+
+    def save(self, chunks: Iterator[bytes], done: Callable[[bytes | None], None]) -> None:
+        """Write a file, a chunk between two turns."""
+        writer = self.storage.begin_snapshot()
+
+        def go_on() -> None:
+            chunk = next(chunks, None)
+            if chunk is None:
+                done(writer.finish())
+            else:
+                writer.write(chunk)
+                self.clock.call_later(0.001, go_on)
+
+        self.clock.call_later(0.001, go_on)
+
+    def chunks(self, data: bytes) -> Iterable[bytes]:
+        """See ``impl.compaction``."""
+        return self.storage.snapshot_chunks(data)
+
+    def read(self, data: bytes, offset: int, size: int) -> bytes:
+        """See ``impl.compaction``."""
+        return self.storage.read_snapshot(data, offset, size)
+
+    def receive(self, data: bytes) -> SnapshotReceiver:
+        """See ``impl.compaction``."""
+        return self.storage.receive_snapshot(data)
+
+    def finish(self, receiver: SnapshotReceiver, done: Callable[[bool], None]) -> None:
+        """Between two turns."""
+
+        def finish() -> None:
+            receiver.finish()  # pieces are not damaged here
+            done(True)
+
+        self.clock.call_soon(finish)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -179,7 +227,7 @@ class World:
         self._has_changed = True
         self._node = node
         self._machine = machine
-        self._limits = limits or Limits()
+        self._limits = limits or LIMITS
         for server_id in self.disks:
             self.start(server_id)
 
@@ -210,6 +258,7 @@ class World:
             random=Random(self.random.random()),
             timing=TIMING,
             limits=self._limits,
+            files=FakeFiles(self.disks[server_id].storage, clock),
             observe=self.observe,
         )
         self.nodes[server_id] = node
@@ -298,6 +347,28 @@ class World:
     def write(self, at: ServerId, *words: bytes) -> Operation:
         """A client sends one command that changes something."""
         return self._ask(at, words, lambda node, answer: node.write([command(*words)], answer))
+
+    def write_in_session(self, at: ServerId, call: tuple[bytes, ...], *words: bytes) -> Operation:
+        """A client sends a command of a session, ``call``, that it may send again (§8)."""
+        operation = Operation(words, self.number())
+        self.operations.append(operation)
+        self.send_again(at, call, operation)
+        return operation
+
+    def send_again(self, at: ServerId, call: tuple[bytes, ...], operation: Operation) -> None:
+        """The same command of the same session; every answer to it is the same."""
+        data = command(b"SESSION", b"CALL", *call, *operation.words)
+
+        def answer(outcome: Outcome) -> None:
+            if isinstance(outcome, Done):
+                (result,) = outcome.results
+                if operation.returned < float("inf"):
+                    assert result == operation.result, "a command sent again was done again"
+                else:
+                    operation.result, operation.returned = result, self.number()
+
+        self.nodes[at].write([data], answer)
+        self.settle(at)
 
     def read(self, at: ServerId, *words: bytes) -> Operation:
         """A client sends one command that only looks."""

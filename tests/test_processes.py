@@ -119,6 +119,31 @@ def test_all_are_killed_and_nothing_acknowledged_is_lost(nodes: Nodes) -> None:
     assert [read(nodes[1], f"k{n}") for n in range(20)] == [b"%d" % n for n in range(20)]
 
 
+def test_a_node_that_was_away_is_caught_up_by_a_snapshot(nodes: Nodes) -> None:
+    away = nodes.follower()
+    away.kill()
+    leader = nodes.leader()
+    end = away_until_compacted(leader)
+    away.start(nodes.members)
+    eventually(lambda: away.status()["snapshot_index"] >= end, "the snapshot is installed")
+    assert "received a snapshot" in away.log
+    assert read(away, "n0") == b"0"
+    write(leader, "after", "1")
+    assert read(away, "after") == b"1"
+
+
+def away_until_compacted(leader: Node) -> int:
+    """Writes until the log begins later than where it ended; that index."""
+    end: int = leader.status()["last_index"]
+    with client(leader) as connection:
+        for number in range(400):
+            connection.set(f"n{number}", number)
+            if leader.status()["snapshot_index"] > end:
+                break
+    assert leader.status()["snapshot_index"] > end, "the log was compacted"
+    return end
+
+
 def test_without_a_quorum_the_error_says_who_is_missing(nodes: Nodes) -> None:
     last = nodes[1]
     for node in (nodes[2], nodes[3]):

@@ -6,7 +6,7 @@ by the same machine, so that each check is known to be able to fail.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import pytest
@@ -52,6 +52,12 @@ class NodesUnderTest(RuleBasedStateMachine):
         kind = type(self)
         self.world = World(seed=seed, node=kind.make_node, machine=kind.make_machine)
         self.values = 0
+        self.calls: list[tuple[tuple[bytes, ...], Operation]] = []
+        self.world.go_well(0.5)
+        opened = self.world.write(ServerId(1), b"SESSION", b"OPEN")
+        self.world.go_well(0.2)
+        self.session = b"%d" % opened.result if isinstance(opened.result, int) else b"1"
+        self.world.operations.clear()
 
     # What the world does
 
@@ -131,6 +137,30 @@ class NodesUnderTest(RuleBasedStateMachine):
         if server in self.world.nodes:
             self.values += 1
             self.world.write(server, name, key, b"%d," % self.values)
+
+    @rule(server=SERVERS)
+    def client_is_busy(self, server: ServerId) -> None:
+        """So many writes, one after the other, that snapshots are taken."""
+        for _ in range(8):
+            if server in self.world.nodes:
+                self.client_writes(server, b"c", b"SET")
+                self.world.go_well(0.02)
+
+    @rule(server=SERVERS, key=KEYS)
+    def client_with_session_writes(self, server: ServerId, key: bytes) -> None:
+        """A client that can send its command again, and have it done once."""
+        if server in self.world.nodes:
+            self.values += 1
+            call = (self.session, b"%d" % (len(self.calls) + 1), b"1")
+            words = (b"APPEND", key, b"%d," % self.values)
+            self.calls.append((call, self.world.write_in_session(server, call, *words)))
+
+    @precondition(lambda self: self.calls)
+    @rule(server=SERVERS, data=st.data())
+    def client_with_session_sends_again(self, server: ServerId, data: st.DataObject) -> None:
+        """It does not know what came of the command, or the network doubled it."""
+        if server in self.world.nodes:
+            self.world.send_again(server, *data.draw(st.sampled_from(self.calls)))
 
     @rule(server=SERVERS, key=KEYS)
     def client_reads(self, server: ServerId, key: bytes) -> None:
@@ -219,6 +249,15 @@ class AppliesTwice(KeyValueStore):
         return super().apply(time_ms, commands)
 
 
+class ForgetsSessions(KeyValueStore):
+    """Its snapshots have the keys, and not who has written them."""
+
+    def restore(self, chunks: Iterable[bytes]) -> None:
+        """The sessions are as in a machine that has just begun, but for their number."""
+        super().restore(chunks)
+        self._sessions.unpack(1, [])
+
+
 def is_found(node: type[Node] = Node, machine: type[KeyValueStore] = KeyValueStore) -> None:
     """The machine above, with a sabotaged part, fails."""
 
@@ -240,8 +279,11 @@ def test_sabotage_of_the_node_is_found(sabotage: type[Node]) -> None:
     is_found(node=sabotage)
 
 
-def test_sabotage_of_the_state_machine_is_found() -> None:
-    is_found(machine=AppliesTwice)
+@pytest.mark.parametrize(
+    "sabotage", [AppliesTwice, ForgetsSessions], ids=lambda kind: kind.__name__
+)
+def test_sabotage_of_the_state_machine_is_found(sabotage: type[KeyValueStore]) -> None:
+    is_found(machine=sabotage)
 
 
 # --- The judge itself ---------------------------------------------------------------------------
