@@ -442,7 +442,7 @@ S1_ELECTED_AGAIN = (
 NO_FILES = "files, checksums and torn writes are the server's storage, not in spec"
 ONE_READ = ClientBounds(reads=1)
 
-MUTANTS: tuple[Mutant, ...] = (
+_ROWS: tuple[Mutant, ...] = (
     # Elections (§5.1, §5.2, §5.4.1)
     Mutant(
         name="B01",
@@ -2466,3 +2466,6 @@ log=compact(
         ),
     ),
 )
+
+MUTANTS: tuple[Mutant, ...] = tuple(sorted(_ROWS, key=lambda mutant: mutant.name))
+"""All of them, by name."""

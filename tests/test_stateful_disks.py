@@ -54,7 +54,7 @@ class ClusterOnDisks(Cluster):
     def judge_step(self, *step: Any) -> None:
         """Hold the claims about steps of servers against this one."""
         for claim in PROPERTIES + WITNESSES:
-            if SHAPES[claim.name] is Shape.STEP:
+            if SHAPES[claim.name] is Shape.STEP and claim.in_force(self.options):
                 self.judge(claim, *step)
 
     def completes(self, server_id: ServerId) -> None:

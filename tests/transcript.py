@@ -8,6 +8,7 @@ A blank line ends a block; ``#`` begins a comment.
     3 servers and 2 outside, paper      the same, with servers that wait to be added (§6)
     S1: members S3 S4 S5        an administrator asks for another membership
     S1: let S2 lead             an administrator asks for another leader (D3.10)
+    S1: read 1                  a client, which numbers its reads, asks for one (D6.4)
     S1: snapshot to 3           its state machine wrote a snapshot up to this index (§7)
     S1: election timeout        or ``heartbeat``, ``retry``, ``restart``, ``client x y``
     deliver RequestVote S1 -> S2    the latest one that was sent, perhaps once more
@@ -33,6 +34,9 @@ from spec.events import (
     HeartbeatTimeout,
     MembershipChangeRefused,
     PersistEntries,
+    ReadReady,
+    ReadRefused,
+    ReadRequest,
     Restart,
     RestoreStateMachine,
     RetryTimeout,
@@ -44,7 +48,17 @@ from spec.events import (
 from spec.log import base_index, last_index
 from spec.messages import Message
 from spec.raft import PAPER, SERVER, Options
-from spec.state import Command, Configuration, Log, NoOp, Payload, Server, ServerId
+from spec.state import (
+    ClientId,
+    Command,
+    Configuration,
+    Log,
+    NoOp,
+    Payload,
+    RequestId,
+    Server,
+    ServerId,
+)
 from tests.cluster import Cluster, client_request
 
 PROFILES = {"paper": PAPER, "server": SERVER}
@@ -88,6 +102,10 @@ def note(before: Server, effect: object) -> str | None:
             return f"has the snapshot up to {snapshot.last_included_index} in its state machine"
         case ClientRequestRefused():
             return "refuses the client"
+        case ReadReady(read_index=index):
+            return f"may answer the read from index {index} on"
+        case ReadRefused():
+            return "refuses the read"
         case MembershipChangeRefused(reason=reason):
             return f"refuses the change: {reason}"
         case TransferStarted(to=to):
@@ -137,6 +155,9 @@ def obey(cluster: Cluster, command: str) -> None:
     match command.replace(":", "").split():
         case [_, "client", *commands]:
             cluster.happen(ids[0], client_request(*commands))
+        case [_, "read", number]:
+            read_id = RequestId(client_id=ClientId(1), serial_number=int(number))
+            cluster.happen(ids[0], ReadRequest(read_id=read_id))
         case [_, "members", *_]:
             cluster.change(*ids)
         case [_, "let", _, "lead"]:
