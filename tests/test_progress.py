@@ -41,8 +41,7 @@ TINY = [
     (1, 2, 2, "paper"),
     (1, 2, 2, "server"),
     (2, 2, 1, "paper"),
-    (2, 2, 1, "server"),
-    (3, 1, 0, "server"),
+    (2, 1, 1, "server"),
     (3, 1, 1, "paper"),
 ]
 
