@@ -1696,7 +1696,7 @@ PersistEntries(
         )""",
             ),
         ),
-        verdict=Killed(by="durable_before_sent", servers=3, terms=2, log_length=1),
+        verdict=Killed(by="safe_between_writes", servers=3, terms=2, log_length=1),
     ),
     Mutant(
         name="X05",
@@ -2362,7 +2362,7 @@ first_index = max(first_index, Index(base_index(server.log) + 1))
     if True:""",
             ),
         ),
-        verdict=Killed(by="snapshot_installed", servers=3, terms=1, log_length=1, snapshots=1),
+        verdict=Killed(by="leader_can_commit", servers=3, terms=1, log_length=1, snapshots=1),
     ),
     Mutant(
         name="X59",

@@ -64,8 +64,8 @@ def test_claims_that_are_forestalled_kill_alone(claim: str) -> None:
 
 
 def test_a_vote_that_is_in_memory_alone_shows_on_the_disk() -> None:
-    bounds = Bounds(servers=1, terms=1, log_length=0)
-    unrecorded = load(find("B04"))
+    bounds = Bounds(servers=2, terms=1, log_length=0)
+    unrecorded = load(find("X01"))
     model = RaftModel(bounds, rules=unrecorded, parallel_write=ParallelWrite())
     result = check(model, only=["disk_follows_server"])
     assert result.trace is not None
