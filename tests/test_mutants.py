@@ -95,8 +95,10 @@ SMALL = [
     )
     # Nor does a plain search end soon that judges what stays possible through every change.
     and not (verdict.config_changes and verdict.by in {goal.name for goal in GOALS})
-    # Without reductions a client multiplies what there is to explore.
-    and not (verdict.clients and verdict.servers * verdict.terms > 2)
+    # Without reductions clients, or the server's rules, multiply what there is to explore.
+    and not (
+        (verdict.clients or verdict.profile == "server") and verdict.servers * verdict.terms > 2
+    )
 ]
 
 
