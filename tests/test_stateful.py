@@ -84,6 +84,7 @@ SOME = st.sets(ANYONE)
 COMMANDS = st.lists(st.sampled_from("xyz"), min_size=1, max_size=2)
 
 
+FRESH = settings(REPEATABLE, derandomize=False)
 RARE = {"older_snapshot_ignored"}
 """What so few histories seldom come to: a snapshot that arrives too late. Section 7's tests do."""
 
@@ -237,11 +238,15 @@ def test_machine_brings_about_every_event_and_applies_every_property(options: Op
             clusters.append(Cluster(3, options, watched, outside=1))
             return clusters[-1]
 
-    run_state_machine_as_test(Watched, settings=REPEATABLE)
-    applied = {name for cluster in clusters for name in +cluster.applied}
-    assert events == set(get_args(Event))
     on_disks = {name for name, kinds in KINDS.items() if ServerOnDisk in kinds}
     in_force = {claim.name for claim in PROPERTIES if claim.in_force(options) and not claim.feature}
+    applied: set[str] = set()
+    for chosen in (REPEATABLE, FRESH, FRESH):
+        run_state_machine_as_test(Watched, settings=chosen)
+        applied = {name for cluster in clusters for name in +cluster.applied}
+        if in_force - on_disks - RARE <= applied:
+            break
+    assert events == set(get_args(Event))
     assert in_force - on_disks - RARE <= applied
     assert {"leader_elected", "entry_committed", "follower_commits"} <= applied
 
