@@ -43,8 +43,12 @@ from impl.disk import NO_ROOM, DiskFull, StorageDamaged, StorageError, disk_erro
 from spec.events import Persist, PersistEntries, PersistSnapshot, PersistTermAndVote
 from spec.state import Command, Configuration, Entry, Index, NoOp, ServerId, Snapshot, Term
 
-FORMAT = 1
-"""Version of everything in a directory. A change of ``spec``'s persistent types changes it."""
+FORMAT = 2
+"""Version of everything in a directory. A change of ``spec``'s persistent types changes it.
+
+1: the first one. 2: the watermark begins with its format in words, and its header has a digest, so
+that another format, another owner and damage are told apart.
+"""
 DELETED_BYTES_PER_APPEND = 1 << 18
 """How much of what a snapshot covers one ``append`` removes at most: it must not take long."""
 
@@ -196,7 +200,55 @@ def _last_index(batch: Sequence[Persist]) -> int:
     return max(ends, default=0)
 
 
+# --- Whose files they are -------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Identity:
+    """Whose files these are."""
+
+    cluster_id: str
+    server_id: ServerId
+
+    def __bytes__(self) -> bytes:
+        """As it stands in every file, with the format."""
+        return _encode((FORMAT, self.cluster_id, self.server_id))
+
+    def __str__(self) -> str:
+        """In words."""
+        return f"n{self.server_id} of cluster {self.cluster_id!r}"
+
+
 # --- The watermark ------------------------------------------------------------------------------
+
+
+_WATERMARK = b"checked-raft watermark"
+
+
+def read_identity(path: Path) -> Identity:
+    """Whose watermark this is; raises ``StorageDamaged``, naming both formats if it is of another.
+
+    The format is in the first line, in words, so that every version can read that of every other.
+    """
+    if not path.exists():
+        raise StorageDamaged(f"{path} is missing")
+    with disk_errors(path), open(path, "rb") as file:
+        header = file.read(_SLOT)
+    first_line, _, rest = header.partition(b"\n")
+    magic, number = first_line[: len(_WATERMARK)], first_line[len(_WATERMARK) :].strip() or b"1"
+    if magic != _WATERMARK or not number.isdigit():
+        raise StorageDamaged(f"{path} is damaged: it does not begin as a watermark does")
+    if int(number) != FORMAT:
+        raise StorageDamaged(
+            f"{path}: the directory was written in format {int(number)}, and this version reads "
+            f"format {FORMAT}: run the version that wrote it, or restore from a snapshot"
+        )
+    size = int.from_bytes(rest[:2], "big")
+    digest, body = rest[2 : 2 + _DIGEST], rest[2 + _DIGEST : 2 + _DIGEST + size]
+    if digest != _digest(body) or rest[2 + _DIGEST + size :].strip(b"\0"):
+        raise StorageDamaged(f"{path} is damaged: its header is not what was written")
+    _, cluster_id, server_id = _decode(body)
+    return Identity(cluster_id=cluster_id, server_id=server_id)
 
 
 class _Watermark:
@@ -206,11 +258,12 @@ class _Watermark:
     when the process is killed.
     """
 
-    def __init__(self, path: Path, identity: bytes) -> None:
-        self._identity = identity
+    def __init__(self, path: Path, owner: Identity) -> None:
+        self._identity = bytes(owner)
         self._path = path
-        if not path.exists():
-            raise StorageDamaged(f"{path} is missing")
+        found = read_identity(path)
+        if found != owner:
+            raise StorageDamaged(f"{path} is of {found}, not of {owner}")
         descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
         try:
             if os.fstat(descriptor).st_size != 3 * _SLOT:
@@ -218,13 +271,13 @@ class _Watermark:
             self._map = mmap.mmap(descriptor, 3 * _SLOT)
         finally:
             os.close(descriptor)
-        if self._map[:_SLOT] != self._header(identity):
-            self._map.close()
-            raise StorageDamaged(f"{path} is damaged, or of another cluster, server or format")
 
     @staticmethod
     def _header(identity: bytes) -> bytes:
-        return (b"checked-raft watermark\n" + identity).ljust(_SLOT, b"\0")
+        first_line = b"%b %d\n" % (_WATERMARK, FORMAT)
+        header = first_line + len(identity).to_bytes(2, "big") + _digest(identity) + identity
+        assert len(header) <= _SLOT, "the name of a cluster is short"
+        return header.ljust(_SLOT, b"\0")
 
     @classmethod
     def create(cls, path: Path, identity: bytes, chain: bytes) -> None:
@@ -308,18 +361,6 @@ def _base_record(identity: bytes, stored: Stored, sequence: int, chain: bytes) -
     return _digest(body) + body
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Identity:
-    """Whose files these are."""
-
-    cluster_id: str
-    server_id: ServerId
-
-    def __bytes__(self) -> bytes:
-        """As it stands in every file, with the format."""
-        return _encode((FORMAT, self.cluster_id, self.server_id))
-
-
 @dataclass(frozen=True, slots=True)
 class _Row:
     """What is to be known of a row that will become superfluous."""
@@ -343,7 +384,7 @@ class Journal:
         self._garbage: deque[tuple[int, int]] = deque()
         self._failure: StorageError | None = None
         with disk_errors(directory):
-            self._watermark = _Watermark(directory / "watermark", self._identity)
+            self._watermark = _Watermark(directory / "watermark", identity)
             if not vfs:
                 grow(directory / "journal.db-wal", wal_bytes)
         with _damage(self._path):
