@@ -793,7 +793,11 @@ def advance(options: Options, server: Server) -> tuple[Server, Effects]:
         server, more = advance_commit_index(server)  # it may have stored enough already
         committed += more
     server, removed = step_down_if_removed(server)
-    return server, (*appended, *committed, *removed)
+    answered: Effects = ()
+    if appended and isinstance(server.role, Leader):
+        # Who has answered may be a quorum of the new configuration, which may have no other member.
+        server, answered = answer_reads(server, server.role)
+    return server, (*appended, *committed, *removed, *answered)
 
 
 def advance_commit_index(server: Server) -> tuple[Server, Effects]:
@@ -903,10 +907,7 @@ def begin_next_round(server: Server, role: Leader) -> tuple[Server, Effects]:
 def on_heartbeat_answered(
     server: Server, follower: ServerId, of_round: Round
 ) -> tuple[Server, Effects]:
-    """An answer, success or mismatch, says that the leader led when its round began (D6.4).
-
-    It may also have brought another configuration into force, so reads are looked at anyway.
-    """
+    """An answer, success or mismatch, says that the leader led when its round began (D6.4)."""
     match server.role:
         case Leader(reads=reads) if reads.confirming:
             role = replace(server.role, reads=confirm(reads, follower, of_round))

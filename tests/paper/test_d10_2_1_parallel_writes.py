@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from spec.cluster import initial_server
 from spec.disk import Disk, after_crash, complete, image_of, recovered, write
 from spec.events import (
+    ChangeMembership,
     ClientRequest,
     DurableUpTo,
     Effects,
@@ -17,6 +18,8 @@ from spec.events import (
     Event,
     PersistEntries,
     PersistTermAndVote,
+    ReadReady,
+    ReadRequest,
     Receive,
     Restart,
     Send,
@@ -29,7 +32,17 @@ from spec.messages import (
     StaleTerm,
 )
 from spec.raft import PAPER, step
-from spec.state import Command, Index, Leader, Log, Server, Term
+from spec.state import (
+    ClientId,
+    Command,
+    Configuration,
+    Index,
+    Leader,
+    Log,
+    RequestId,
+    Server,
+    Term,
+)
 from tests.cluster import S1, S2, S3, append_entries, client_request, commits, entries, follower
 
 PARALLEL = replace(PAPER, parallel_write=True)
@@ -82,6 +95,28 @@ def test_leader_counts_itself_once_its_entry_is_durable() -> None:
     assert not commits(effects)
     server, effects = happen(server, durable(1, 1))
     assert commits(effects) == [1]
+
+
+def test_write_that_ends_a_membership_change_answers_the_reads_that_wait() -> None:
+    """Once C_new is in force, its majority confirms that the leader leads: here it is itself
+    alone, and nobody would ever answer another heartbeat. Source: D10.2.1, D6.4
+    """
+    read_id = RequestId(client_id=ClientId(9), serial_number=1)
+    server, effects = happen(
+        initial_server(S1, [S1, S2]),
+        ElectionTimeout(),
+        Receive(source=S2, message=RequestVoteResponse(term=Term(1), vote_granted=True)),
+        client_request("x"),
+        durable(1, 1),
+        Receive(source=S2, message=success(1)),
+        ReadRequest(read_id=read_id),
+        ChangeMembership(members=frozenset({S1})),
+        Receive(source=S2, message=success(2)),
+    )
+    assert not any(isinstance(effect, ReadReady) for effect in effects)
+    server, effects = happen(server, durable(1, 2))
+    assert server.configuration == Configuration(old=frozenset({S1}))
+    assert ReadReady(read_id=read_id, read_index=Index(2)) in effects
 
 
 def test_entry_is_committed_before_the_leader_has_stored_it() -> None:
