@@ -590,10 +590,8 @@ def _raft_model(options: argparse.Namespace) -> RaftModel:
     parallel_write = _parallel_write(options)
     if parallel_write is None and given and given.pending_writes:
         parallel_write = ParallelWrite(pending=given.pending_writes)
-    if clients and (parallel_write or snapshots):
-        raise UsageError(
-            "--with reads or sessions is not explored with parallel-write or snapshot yet"
-        )
+    if clients and parallel_write:
+        raise UsageError("--with reads or sessions is not explored with parallel-write yet")
     return RaftModel(
         bounds,
         profile,

@@ -14,7 +14,7 @@ from typing import cast
 
 import spec.clients
 from model_check.model import Outcome
-from model_check.raft_bounds import Bounds, ClientBounds, Membership
+from model_check.raft_bounds import Bounds, ClientBounds, Membership, Snapshots
 from model_check.raft_servers import Action, Part, Servers, Step
 from spec.clients import (
     Acknowledged,
@@ -47,7 +47,7 @@ from spec.events import (
 from spec.messages import Message, ReadIndexRequest
 from spec.raft import Options
 from spec.sessions import ClientCommand
-from spec.state import ClientId, Leader, RequestId, Server
+from spec.state import ClientId, Index, Leader, RequestId, Server
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -179,9 +179,10 @@ class ServersOfClients(Servers):
         owed: ModuleType = spec.clients,
         *,
         transfer: bool = False,
+        snapshots: Snapshots | None = None,
     ) -> None:
         """``owed`` has the rules of ``spec.clients`` about servers, or a sabotage of them."""
-        super().__init__(bounds, options, rules, membership, transfer=transfer)
+        super().__init__(bounds, options, rules, membership, transfer=transfer, snapshots=snapshots)
         self.clients = clients
         self.owed = owed
         self._observers = [bounds.servers + i for i in range(1, clients.clients + 1)]
@@ -192,6 +193,13 @@ class ServersOfClients(Servers):
         if not self.clients.commands:
             return offered
         return [event for event in offered if not isinstance(event, ClientRequest)]
+
+    def state_at(self, server: Server, index: Index) -> bytes:
+        """Sessions are part of the state machine, and of its snapshot."""
+        if not self.clients.commands:
+            return super().state_at(server, index)
+        state: bytes = self.owed.state_at(server, index)
+        return state
 
     def act(self, process: int, state: Server, action: Action) -> Outcome[Server, Anything, Facts]:
         """The step of the server, and what its driver says to clients then."""
@@ -281,7 +289,7 @@ def _wait_for(accepted: CommandAccepted) -> AwaitCommand:
 
 
 def _request(request_id: RequestId) -> ClientRequest:
-    return ClientRequest(commands=(ClientCommand(data=b"", request_id=request_id),))
+    return ClientRequest(commands=(ClientCommand(data=b"command", request_id=request_id),))
 
 
 def _accepted(effect: ClientRequestAccepted, action: ClientRequest) -> list[tuple[int, Anything]]:

@@ -147,7 +147,14 @@ class RaftModel(Model[State, Any, Any, Any]):
         transfer = "transfer" in features
         self._servers = (
             ServersOfClients(
-                bounds, self.options, rules, membership, clients, owed, transfer=transfer
+                bounds,
+                self.options,
+                rules,
+                membership,
+                clients,
+                owed,
+                transfer=transfer,
+                snapshots=snapshots,
             )
             if clients
             else Servers(
@@ -256,16 +263,21 @@ class RaftModel(Model[State, Any, Any, Any]):
         return goals
 
     def interchangeable(self) -> Sequence[Sequence[int]]:
-        """No rule of Raft looks at who a server is; an administrator may."""
+        """No rule of Raft looks at who a server is; an administrator may.
+
+        Nor does one look at who a client is, but snapshots of sessions say it in bytes.
+        """
         servers = self._servers.processes
-        clients = self._clients.processes
+        clients = [self._clients.processes]
+        if self.snapshots and self.clients.commands:
+            clients = [(client,) for client in self._clients.processes]
         if self.membership is None or self.membership.targets is None:
-            return [servers, clients]
+            return [servers, *clients]
         groups: dict[tuple[bool, ...], list[int]] = {}
         for p in servers:
             asked_for = tuple(ServerId(p) in target for target in self.membership.targets)
             groups.setdefault(asked_for, []).append(p)
-        return [*groups.values(), clients]
+        return [*groups.values(), *clients]
 
     def rename_state(self, renaming: Mapping[int, int], state: State) -> State:
         """Rename every process id, wherever the types say that there is one."""

@@ -2465,6 +2465,46 @@ log=compact(
             snapshots=1,
         ),
     ),
+    Mutant(
+        name="X65",
+        title="the session table is not in the snapshot",
+        seen_in="etcd #18424, akka-raft #64 (their other form)",
+        patches=(
+            Patch(
+                module="spec.sessions",
+                before="return json.dumps([machine.count, sessions]).encode()",
+                after="return json.dumps([machine.count, sessions[:0]]).encode()",
+            ),
+        ),
+        verdict=Killed(
+            by="exactly_once",
+            servers=1,
+            terms=1,
+            log_length=2,
+            snapshots=1,
+            clients=ClientBounds(commands=1),
+        ),
+    ),
+    Mutant(
+        name="X66",
+        title="a server that has discarded an entry says that it was another one",
+        seen_in="an earlier version of these rules, found by the checker",
+        patches=(
+            Patch(
+                module="spec.clients",
+                before="    if waiting.index < base_index(server.log):\n        return None\n",
+                after="",
+            ),
+        ),
+        verdict=Killed(
+            by="failed_is_not_done",
+            servers=1,
+            terms=1,
+            log_length=2,
+            snapshots=1,
+            clients=ClientBounds(commands=2),
+        ),
+    ),
 )
 
 MUTANTS: tuple[Mutant, ...] = tuple(sorted(_ROWS, key=lambda mutant: mutant.name))

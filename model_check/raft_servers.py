@@ -169,9 +169,13 @@ class Servers(Part[Server]):
         if base >= snapshots.count:
             return ()
         return [
-            TakeSnapshot(last_included_index=index, data=remembered(server.log, index))
+            TakeSnapshot(last_included_index=index, data=self.state_at(server, index))
             for index in map(Index, range(base + 1, server.commit_index + 1))
         ]
+
+    def state_at(self, server: Server, index: Index) -> bytes:
+        """The state of the server's state machine after the entries up to ``index``."""
+        return remembered(server.log, index)
 
     def _changes(self, membership: Membership, leader: Server) -> Sequence[Event]:
         carried = _carried(leader.log)

@@ -14,9 +14,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from spec.cluster import remembered
 from spec.events import ReadReady
-from spec.log import entries_from, entry_at, term_at
-from spec.sessions import ClientCommand, StateMachine, apply_command, apply_entries, restored
+from spec.log import base_index, entries_from, entry_at, term_at
+from spec.sessions import (
+    ClientCommand,
+    StateMachine,
+    apply_command,
+    apply_entries,
+    restored,
+    snapshot_data,
+)
 from spec.state import ClientId, Command, Index, RequestId, Server, Term
 
 # --- Messages -----------------------------------------------------------------------------------
@@ -202,9 +210,12 @@ def answer_to_command(server: Server, waiting: AwaitCommand) -> CommandAnswer | 
     """A client is answered when the entry that holds its command is applied (§8).
 
     It is the entry of that index *and term*: another leader may have put another one there. Then,
-    and only then, that try has failed. A server that leads no more still does not know.
+    and only then, that try has failed. A server that leads no more still does not know; nor does
+    one that has discarded the entry (§7), of which the client must ask again.
     """
     if waiting.index > server.commit_index:
+        return None
+    if waiting.index < base_index(server.log):
         return None
     if term_at(server.log, waiting.index) != waiting.term:
         return Failed(term=waiting.term, index=waiting.index)
@@ -217,9 +228,15 @@ def answer_to_command(server: Server, waiting: AwaitCommand) -> CommandAnswer | 
 def machine_at(server: Server, index: Index) -> StateMachine:
     """The state machine after the entries up to ``index``, none of them before the snapshot."""
     snapshot = server.log.snapshot
-    machine = StateMachine() if snapshot is None else restored(snapshot.data)
-    base = Index(0) if snapshot is None else snapshot.last_included_index
-    return apply_entries(machine, entries_from(server.log, Index(base + 1))[: index - base])
+    base = base_index(server.log)
+    machine = restored(snapshot.data.rpartition(b"\n")[2]) if snapshot else StateMachine()
+    return apply_entries(machine, entries_from(server.log, Index(base + 1), index - base))
+
+
+def state_at(server: Server, index: Index) -> bytes:
+    """Data for a snapshot up to ``index``: what each entry was, and the machine (§7, §8)."""
+    machine = snapshot_data(machine_at(server, index))
+    return b"\n".join((remembered(server.log, index), machine))
 
 
 def result_at(server: Server, index: Index) -> int | None:

@@ -72,17 +72,22 @@ def initial_server(server_id: ServerId, server_ids: Iterable[ServerId]) -> Serve
 def remembered(log: Log, upto: Index) -> bytes:
     """The state of the simplest state machine, which remembers what each entry was, up to an index.
 
-    Data for a snapshot (§7) in which every mistake shows; ``upto`` is at or above the base.
+    Data for a snapshot (§7) in which every mistake shows; ``upto`` is at or above the base. Lines
+    may follow this one, if the machine has more to remember.
     """
-    known = log.snapshot.data.split() if log.snapshot else []
+    known = _words(log.snapshot) if log.snapshot else []
     new = entries_from(log, Index(base_index(log) + 1), upto - base_index(log))
     return b" ".join([*known, *(_word(entry) for entry in new)])
 
 
 def remembers(snapshot: Snapshot, index: Index, entry: Entry) -> bool:
     """Was ``entry`` what the state machine of the snapshot was given at ``index``?"""
-    words = snapshot.data.split()
+    words = _words(snapshot)
     return len(words) == snapshot.last_included_index and words[index - 1] == _word(entry)
+
+
+def _words(snapshot: Snapshot) -> list[bytes]:
+    return snapshot.data.partition(b"\n")[0].split()
 
 
 def _word(entry: Entry) -> bytes:
