@@ -19,6 +19,7 @@ from impl.disk import StorageError
 from impl.local_cluster import LocalCluster
 from impl.logs import start_logging
 from impl.server import serve
+from impl.snapshot_commands import snapshot
 from impl.tls import for_clients, for_members
 
 SWITCH_INTERVAL_S = 0.0005
@@ -109,7 +110,7 @@ def cluster_up(size: int, data_dir: Path, port: int) -> None:
         cluster.stop()
 
 
-for command in COMMANDS:
+for command in (*COMMANDS, snapshot):
     main.add_command(command)
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@
     RAFT MEMBER LEARN n=host:port | ADD n=host:port | PROMOTE n | REMOVE n | REPLACE n m=host:port
     RAFT TRANSFER n
     RAFT LOG first count
+    RAFT SNAPSHOT TAKE [SERIAL] | READ sha256 offset
 
 Answers are JSON. A change takes an optional last word ``DRYRUN``. Whether a change is *possible* is
 for Raft to say; whether it is *wise* is judged here: it is refused if too few of the members that
@@ -20,8 +21,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+import msgspec
+
 from impl.addresses import Book, Place, WithAddresses, note
 from impl.config import Address, ConfigError, parse_member, parse_members
+from impl.disk import StorageError
+from impl.exports import Exports
 from impl.requests import Answer, Done, NotDone, Outcome, Unknown, commands_in
 from impl.status import Status
 from spec.events import ChangeLearners, Event
@@ -60,6 +65,9 @@ class AdministeredNode(Protocol):
 
     def write(self, commands: Sequence[bytes], answer: Answer, *, forwarded: bool = False) -> None:
         """Have commands applied."""
+
+    def read(self, queries: Sequence[object], answer: Answer) -> None:
+        """Answer queries by a state that is not older than this call."""
 
     def change_membership(
         self, members: frozenset[ServerId], answer: Callable[[str], None]
@@ -106,6 +114,7 @@ class Administration:
         machine: WithAddresses,
         own: Place,
         status: Callable[[], Status],
+        exports: Exports,
         remember: Callable[[Book], None] = lambda book: None,
     ) -> None:
         self._node = node
@@ -113,8 +122,10 @@ class Administration:
         self._machine = machine
         self._own = own
         self._status = status
+        self._exports = exports
         self._remember = remember
         self._busy = False
+        self._is_taking = False
         machine.learned = self.learn
 
     # --- The book -------------------------------------------------------------------------------
@@ -145,6 +156,7 @@ class Administration:
                 place = dataclasses.replace(self._own, learner=bool(known and known.learner))
                 await self._do(note(own, place))
             self._teach()
+            self._exports.close_idle()
 
     def _teach(self) -> None:
         role = self._node.server.role
@@ -181,13 +193,15 @@ class Administration:
                     return _json(await self._member(what.upper(), rest))
                 case "LOG", [first, count]:
                     return _json(self._log(parse_number(first), parse_number(count)))
+                case "SNAPSHOT", [what, *rest]:
+                    return await self._snapshot(what.upper(), rest)
                 case "TRANSFER", [number]:
                     return _json(await self._transfer(parse_member(number)))
                 case _:
                     raise Refusal(
                         "ERR",
                         "unknown RAFT command: give STATUS, LEADER, MEMBER LIST, MEMBER "
-                        "LEARN|ADD|PROMOTE|REMOVE|REPLACE, or TRANSFER",
+                        "LEARN|ADD|PROMOTE|REMOVE|REPLACE, TRANSFER, LOG, or SNAPSHOT",
                     )
         except UnicodeDecodeError:
             return b"-ERR a word of the command is no text\r\n"
@@ -195,6 +209,8 @@ class Administration:
             return _error(f"ERR {error}")
         except Refusal as error:
             return _error(str(error))
+        except StorageError as error:
+            return _error(f"ERR {error}")
         except Exception:  # the administrator gets one line, the log has the rest
             log.exception("RAFT %s failed", words[0] if words else "")
             return b"-ERR an internal error, see this node's log\r\n"
@@ -361,6 +377,35 @@ class Administration:
                     "member list, then ask again",
                 )
             await asyncio.sleep(POLL_S)
+
+    async def _snapshot(self, what: str, words: list[str]) -> bytes:
+        match what, [word.upper() for word in words[:1]], words[1:]:
+            case "TAKE", [], []:
+                self._must_be_done(await self._confirm())
+                return await self._take()
+            case "TAKE", ["SERIAL"], []:
+                return await self._take()
+            case "READ", [_], [offset]:
+                piece = self._exports.read(words[0], parse_number(offset))
+                if piece is None:
+                    raise Refusal("ERR", "this snapshot is not kept any more: take another one")
+                return _bulk(piece)
+        raise Refusal("ERR", "give SNAPSHOT TAKE [SERIAL], or SNAPSHOT READ sha256 offset")
+
+    async def _confirm(self) -> Outcome:
+        """Once it is done, this node has applied all that was acknowledged before, anywhere."""
+        confirmed: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+        self._node.read((), confirmed.set_result)
+        return await confirmed
+
+    async def _take(self) -> bytes:
+        if self._is_taking:
+            raise Refusal("REFUSED", "this node is saving a snapshot already: wait, or ask another")
+        self._is_taking = True
+        try:
+            return _bulk(msgspec.json.encode(await self._exports.take()))
+        finally:
+            self._is_taking = False
 
     def _must_be_done(self, outcome: Outcome) -> None:
         match outcome:

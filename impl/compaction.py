@@ -136,6 +136,17 @@ class Compaction:
 
         self._files.save(self._machine.snapshot(), done)
 
+    def begin_export(self) -> Iterator[bytes] | None:
+        """An image for others; ``None`` while one is drawn already, for there is one at a time."""
+        if self._is_saving:
+            return None
+        self._is_saving = True
+        return self._machine.snapshot()
+
+    def end_export(self) -> None:
+        """No more of it will be drawn."""
+        self._is_saving = False
+
     def restore(self, data: bytes) -> None:
         """The state machine becomes that of a file that is here."""
         self._bytes = 0

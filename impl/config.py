@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import difflib
 import ipaddress
+import re
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, dataclass, field, fields
@@ -83,6 +84,18 @@ def parse_member(text: str) -> ServerId:
     return ServerId(int(text))
 
 
+def parse_cluster(text: str) -> str:
+    """Read the name of a cluster, which stands in files, frames and certificates.
+
+    Raises ``ConfigError``.
+    """
+    if not re.fullmatch(r"[A-Za-z0-9._-]{1,64}", text):
+        raise ConfigError(
+            f"{text[:80]!r} is no name of a cluster: give 1 to 64 letters, digits, dots, - and _"
+        )
+    return text
+
+
 def _parse_seconds(text: str) -> Seconds:
     for unit, factor in (("ms", 1e-3), ("s", 1.0)):
         if text.endswith(unit):
@@ -141,7 +154,7 @@ class Settings:
     member: ServerId = setting(parse_member, "this node's number in the cluster")
     data_dir: Path = setting(Path, "where it keeps its data; made with mode 0700")
     cluster: str = setting(
-        str, "the name of the cluster; nodes of another name are refused", "raft"
+        parse_cluster, "the name of the cluster; nodes of another name are refused", "raft"
     )
     members: Members = setting(
         parse_members,

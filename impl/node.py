@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from random import Random
 from typing import Protocol, assert_never
@@ -88,6 +88,7 @@ from spec.log import base_index, entry_at, last_index
 from spec.messages import InstallSnapshot, Message, ReadIndexResponse
 from spec.quorum import members
 from spec.raft import Options, step
+from spec.snapshot import taken
 from spec.state import (
     ClientId,
     Command,
@@ -325,6 +326,15 @@ class Node:
         """Let ``to`` lead; ``answer`` gets the reason of a refusal, or nothing when it begins."""
         self._answer_change = answer
         self.handle(TransferLeadership(to=to))
+
+    def begin_export(self) -> tuple[Snapshot, Iterator[bytes]] | None:
+        """The state machine as it is now, and what it covers; see ``impl.exports``."""
+        chunks = self._compaction.begin_export()
+        return None if chunks is None else (taken(self.server, self.applied_index, b""), chunks)
+
+    def end_export(self) -> None:
+        """The image is not drawn any further."""
+        self._compaction.end_export()
 
     def handle(self, event: Event) -> None:
         """One step, and what it asks for."""

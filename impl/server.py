@@ -22,10 +22,12 @@ from impl.clock import LoopClock, Timing
 from impl.compaction import CompactionLimits, Files
 from impl.config import Address, ConfigError, Settings
 from impl.disk import DiskFull, StorageError
+from impl.exports import Exports
 from impl.journal import Stored
 from impl.machine import StateMachine
 from impl.node import Limits, Node
 from impl.observe import Metrics, application, serve_http
+from impl.restoring import count_keys
 from impl.snapshot_thread import SnapshotThread
 from impl.status import PeerStatus, Status, version
 from impl.storage import Storage, open_storage
@@ -188,12 +190,20 @@ class Server:
         self.peers.deliver = self.node.receive
         self.peers.on_connected = self.node.connected
         self.peers.on_disconnected = self.node.disconnected
+        self.exports = Exports(
+            node=self.node,
+            directory=settings.data_dir / "snapshots",
+            cluster=settings.cluster,
+            member=settings.member,
+            count_keys=lambda: count_keys(self.machine),
+        )
         self.administration = Administration(
             node=self.node,
             network=self.peers,
             machine=self.machine,
             own=Place(settings.peer_address, settings.advertise_clients or settings.listen_clients),
             status=self.status,
+            exports=self.exports,
             remember=lambda book: save(settings.data_dir, book),
         )
         self.listener = ClientListener(
@@ -242,6 +252,7 @@ class Server:
         await self.listener.close()
         await self.peers.close()
         await self.files.close()
+        self.exports.close()
         self.disk.close()
         self._storage.close()
         return failure

@@ -89,3 +89,9 @@ class ShardedMap(Generic[Value]):
         """Set a whole shard, as an image gave it."""
         self._count += len(shard) - len(self._shards[number])
         self._shards[number] = shard
+
+    def check(self) -> None:
+        """Raise ``ValueError`` if a shard that was filled has keys of another one."""
+        for number, shard in enumerate(self._shards):
+            if any(crc32(key) % SHARDS != number for key in shard):
+                raise ValueError(f"shard {number} has keys of another one")

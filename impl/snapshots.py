@@ -15,7 +15,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO, BinaryIO
 
 from impl.disk import SnapshotGone, StorageDamaged, StorageError, disk_errors, sync_directory
 
@@ -45,16 +45,14 @@ class Reference:
         return cls(data[:-_SIZE], int.from_bytes(data[-_SIZE:], "big"))
 
 
-class SnapshotFileWriter:
-    """A snapshot file in the making; nothing of it is left unless ``finish`` returns."""
+class Chunked:
+    """A file to which chunks are appended, each after its length; knows the digest of it all."""
 
-    def __init__(self, directory: Path, header: bytes) -> None:
-        self._directory = directory
-        self._path = directory / _TAKEN
+    def __init__(self, path: Path, file: IO[bytes], header: bytes = b"") -> None:
+        self._path = path
+        self._file = file
         self._digest = sha256()
         self._size = 0
-        with disk_errors(self._path):
-            self._file = open(self._path, "wb", buffering=_PIECE)  # noqa: SIM115 (closed below)
         self._put(header)
 
     def _put(self, data: bytes) -> None:
@@ -64,13 +62,42 @@ class SnapshotFileWriter:
             self._file.write(data)
 
     def write(self, chunk: bytes) -> None:
-        """Append one chunk; raises ``DiskFull`` or another ``StorageError``, then abort."""
+        """Append one chunk; raises ``DiskFull`` or another ``StorageError``."""
         self._put(len(chunk).to_bytes(_LENGTH, "big"))
         self._put(chunk)
 
+    @property
+    def reference(self) -> Reference:
+        """Of what was written so far."""
+        return Reference(self._digest.digest(), self._size)
+
+
+def chunks_in(path: Path, file: IO[bytes], size: int) -> Iterator[bytes]:
+    """The chunks in the next ``size`` bytes of a file; raises ``StorageDamaged``.
+
+    No length is believed beyond the end of the file: nothing larger than that is allocated.
+    """
+    while size > 0:
+        length = int.from_bytes(file.read(_LENGTH), "big")
+        size -= _LENGTH + length
+        if size < 0:
+            raise StorageDamaged(f"{path} is damaged: a chunk goes beyond its end")
+        yield file.read(length)
+
+
+class SnapshotFileWriter(Chunked):
+    """A snapshot file in the making; nothing of it is left unless ``finish`` returns."""
+
+    def __init__(self, directory: Path, header: bytes) -> None:
+        self._directory = directory
+        path = directory / _TAKEN
+        with disk_errors(path):
+            file = open(path, "wb", buffering=_PIECE)  # noqa: SIM115 (closed below)
+        super().__init__(path, file, header)
+
     def finish(self) -> bytes:
         """Make the file durable; its reference."""
-        reference = Reference(self._digest.digest(), self._size)
+        reference = self.reference
         with disk_errors(self._path):
             self._file.flush()
             os.fsync(self._file.fileno())
@@ -183,8 +210,7 @@ class SnapshotFiles:
         with disk_errors(path), open(path, "rb") as file:
             if file.read(len(self._header)) != self._header:
                 raise StorageDamaged(f"snapshot {path} is of another cluster or format")
-            while length := file.read(_LENGTH):
-                yield file.read(int.from_bytes(length, "big"))
+            yield from chunks_in(path, file, reference.size - len(self._header))
 
     def remove(self, data: bytes) -> None:
         """Remove a file; what takes its place must be durable."""

@@ -240,6 +240,10 @@ class KeyValueStore:
         self._due.update(due)
         self.on_change()
 
+    def check(self) -> None:
+        """Raise ``ValueError`` if what was restored is nothing that ``snapshot`` makes."""
+        self._records.check()
+
     # --- Changes --------------------------------------------------------------------------------
 
     def _live(self, key: bytes) -> Record | None:

@@ -32,11 +32,11 @@ def complaint(
 
 def test_a_flag_wins_over_the_environment_and_that_over_the_file(tmp_path: Path) -> None:
     file = tmp_path / "raft.toml"
-    file.write_text('heartbeat = "10ms"\nmax-clients = 7\ncluster = "of file"\n')
+    file.write_text('heartbeat = "10ms"\nmax-clients = 7\ncluster = "of-file"\n')
     environment = {"RAFT_HEARTBEAT": "20ms", "RAFT_MAX_CLIENTS": "8", "PATH": "/bin"}
     found = configured({"heartbeat": "30ms"}, environment, file)
     settings = found.settings
-    assert (settings.heartbeat, settings.max_clients, settings.cluster) == (0.03, 8, "of file")
+    assert (settings.heartbeat, settings.max_clients, settings.cluster) == (0.03, 8, "of-file")
     assert [found.origin[n] for n in ("heartbeat", "max_clients", "cluster", "join")] == [
         "flag",
         "environment",
@@ -67,6 +67,8 @@ def test_what_is_not_a_setting_is_an_error_with_a_suggestion(tmp_path: Path) -> 
     ("flags", "said"),
     [
         ({"member": "0"}, "'0' is no member number"),
+        ({"cluster": "a/b"}, "is no name of a cluster"),
+        ({"cluster": "x" * 65}, "give 1 to 64 letters"),
         ({"member": "3"}, "add 3=host:port to --members"),
         ({"member": "3", "listen_peers": "127.0.0.1:1"}, "started with --join"),
         ({"members": "1=127.0.0.1:1,1=127.0.0.1:2"}, "member 1 is given twice"),

@@ -151,6 +151,10 @@ def test_scripts_can_set_get_and_delete(nodes: Nodes) -> None:
     assert nodes.run("del", "k").stdout == "1\n"
     missing = nodes.run("get", "k")
     assert (missing.returncode, missing.stdout) == (1, "")
+    nodes.run("set", "k", "v")
+    saved = str(nodes.directory / "saved")
+    assert rows(nodes, "snapshot", "save", saved)[0]["keys"] == 1
+    assert nodes.run("snapshot", "verify", saved).returncode == 0
     dump = rows(nodes, "log", "dump")
     assert any("commands" in str(row["holds"]) for row in dump)
 
