@@ -47,6 +47,7 @@ from spec.events import (
     PersistTermAndVote,
     ReadReady,
     ReadRefused,
+    ReadRequest,
     Receive,
     ResetElectionTimer,
     Restart,
@@ -79,6 +80,7 @@ from spec.messages import (
     InstallSnapshot,
     PreVote,
     PreVoteResponse,
+    ReadIndexRequest,
     ReadIndexResponse,
     RequestVote,
     RequestVoteResponse,
@@ -542,6 +544,7 @@ def reads_are_confirmed(
     Trap: an answer to a heartbeat of an earlier round says nothing of what happened since.
     Non-vacuous: every read that a leader serves.
     """
+    reads = before.role.reads if isinstance(before.role, Leader) else NO_READS
     served = [e.message for e in effects if isinstance(e, Send)]
     responses = [m for m in served if isinstance(m, ReadIndexResponse)]
     ready = [e for e in effects if isinstance(e, ReadReady)]
@@ -550,15 +553,15 @@ def reads_are_confirmed(
             return None
         case _ if not responses and not ready:
             return None
+        case ReadRequest() | Receive(message=ReadIndexRequest()):
+            confirmed = {after.server_id}
         case Receive(
             source=source,
             message=AppendEntriesSuccess(round=answered) | AppendEntriesMismatch(round=answered),
-        ):
-            reads = before.role.reads if isinstance(before.role, Leader) else NO_READS
-            now = {source} if answered == reads.round else set()
-            confirmed = {after.server_id, *reads.confirmed_by, *now}
-        case _:
-            confirmed = {after.server_id}
+        ) if answered == reads.round:
+            confirmed = {after.server_id, *reads.confirmed_by, source}
+        case _:  # what made the quorum smaller
+            confirmed = {after.server_id, *reads.confirmed_by}
     return (
         isinstance(after.role, Leader)
         and is_quorum(after.configuration, confirmed)
