@@ -25,6 +25,7 @@ check-all: $(VENV)/ready ## the long runs: both profiles, larger bounds, all mut
 	$(RUN) -m model_check --servers 3 --terms 3 --profile server
 	$(RUN) -m model_check --servers 3 --terms 4
 	$(RUN) -m model_check --servers 4 --terms 2 --with membership
+	$(RUN) -m model_check.raft_features
 	$(RUN) -m model_check --all-mutants
 	$(RUN) -m model_check --servers 3 --terms 3 --refinement
 	$(RUN) -m model_check --servers 3 --terms 2 --profile server --refinement
@@ -34,6 +35,7 @@ check-all: $(VENV)/ready ## the long runs: both profiles, larger bounds, all mut
 	$(RUN) -m model_check prove --mutants
 	EVERY_BYTE=1 $(RUN) -m pytest tests/test_storage.py
 	LONG_SEARCHES=1 $(RUN) -m pytest tests/test_simulation.py
+	LONG_SEARCHES=1 $(RUN) -m pytest tests/test_reductions.py -k "features"
 
 bench: $(VENV)/ready ## measure, print the tables of BENCHMARKS.md
 	-$(RUN) -m pip install --quiet --no-build-isolation --editable '.[bench]'

@@ -45,6 +45,7 @@ from model_check.raft_mutants import (
     find,
     load_rooms,
     membership_of,
+    parallel_write_of,
 )
 from model_check.report import (
     ProgressLine,
@@ -588,8 +589,8 @@ def _raft_model(options: argparse.Namespace) -> RaftModel:
     more = _refinement(joint=membership is not None) if options.refinement else ()
     features = options.features or (given.features if given else frozenset())
     parallel_write = _parallel_write(options)
-    if parallel_write is None and given and given.pending_writes:
-        parallel_write = ParallelWrite(pending=given.pending_writes)
+    if parallel_write is None and given:
+        parallel_write = parallel_write_of(given)
     if clients and parallel_write:
         raise UsageError("--with reads or sessions is not explored with parallel-write yet")
     return RaftModel(

@@ -103,9 +103,8 @@ def machine() -> str:
     return f"{os.cpu_count()} cores, {platform.machine()}, CPython {platform.python_version()}"
 
 
-def replace_between(begin: str, end: str, text: str) -> None:
-    """Write ``text`` between two markers of BENCHMARKS.md."""
-    path = Path("BENCHMARKS.md")
+def replace_between(begin: str, end: str, text: str, path: Path = Path("BENCHMARKS.md")) -> None:
+    """Write ``text`` between two markers of a document."""
     before, _, rest = path.read_text(encoding="utf-8").partition(begin)
     after = rest.partition(end)[2]
     path.write_text(f"{before}{begin}\n{text}\n{end}{after}", encoding="utf-8")

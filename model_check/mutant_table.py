@@ -108,6 +108,7 @@ def _explored(mutant: Mutant, expected: Killed | Control, workers: int) -> Row:
         + (" server profile" if expected.profile == "server" else "")
         + (f" membership {expected.config_changes}" if expected.config_changes else "")
         + (f" pending writes {expected.pending_writes}" if expected.pending_writes else "")
+        + (" not settled" if isinstance(expected, Killed) and not expected.settled else "")
         + (f" snapshots {expected.snapshots}" if expected.snapshots else "")
         + "".join(f" {feature}" for feature in model.features)
         + (f" {expected.clients.in_short()}" if expected.clients else ""),

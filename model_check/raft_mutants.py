@@ -86,6 +86,8 @@ class Killed:
     """Membership changes begun in one log; 0: none is asked for."""
     pending_writes: int = 0
     """Writes of one server that are not durable yet; 0: every write is durable at once."""
+    settled: bool = True
+    """As ``ParallelWrite.settled``."""
     snapshots: int = 0
     """As ``Snapshots.count``; 0: none are taken."""
     features: frozenset[str] = frozenset()
@@ -150,8 +152,7 @@ def model_of(
 ) -> RaftModel:
     """The model in which a mutant must end as its verdict says."""
     bounds = Bounds(servers=verdict.servers, terms=verdict.terms, log_length=verdict.log_length)
-    pending = verdict.pending_writes
-    parallel_write = ParallelWrite(pending=pending) if pending else None
+    parallel_write = parallel_write_of(verdict)
     snapshots = Snapshots(count=verdict.snapshots) if verdict.snapshots else None
     return RaftModel(
         bounds,
@@ -166,6 +167,14 @@ def model_of(
         owed=owed,
         snapshots=snapshots,
     )
+
+
+def parallel_write_of(verdict: Killed | Control) -> ParallelWrite | None:
+    """How servers write in parallel, if they do."""
+    if not verdict.pending_writes:
+        return None
+    settled = isinstance(verdict, Control) or verdict.settled
+    return ParallelWrite(pending=verdict.pending_writes, settled=settled)
 
 
 def membership_of(verdict: Killed | Control) -> Membership | None:
@@ -400,6 +409,12 @@ def step(options''',
     ),
 )
 
+CHANGES_AT_ONCE = Patch(
+    module="spec.membership",
+    before="if term_at(server.log, server.commit_index) != server.current_term:\n"
+    '        return "no entry of this term is committed yet"',
+    after="",
+)
 UNVOTED = "granted = server.voted_for in (None, request.candidate_id) and is_up_to_date("
 MISMATCH = "if not agrees_at(server.log, request.prev_log_index, request.prev_log_term):"
 TERM_IS_BEING_WRITTEN = (
@@ -1023,16 +1038,16 @@ if term_at(server.log, Index(server.commit_index + 1)) != server.current_term:""
         name="B51",
         title="a configuration changes before an entry of the leader's term is committed",
         seen_in="Ongaro 2015, copycat #23, AxonServer #120, braft #182",
-        patches=(
-            Patch(
-                module="spec.membership",
-                before="if term_at(server.log, server.commit_index) != server.current_term:\n"
-                '        return "no entry of this term is committed yet"',
-                after="",
-            ),
-        ),
+        patches=(CHANGES_AT_ONCE,),
+        # The published schedule of single-server changes: two leaders remove different servers.
         verdict=Killed(
-            by="one_change_at_a_time", servers=2, terms=1, log_length=3, config_changes=1
+            by="leader_completeness",
+            servers=4,
+            terms=3,
+            log_length=1,
+            config_changes=1,
+            features=frozenset({"single-server"}),
+            alone=True,
         ),
     ),
     Mutant(
@@ -1087,8 +1102,35 @@ if term_at(server.log, Index(server.commit_index + 1)) != server.current_term:""
         name="B55",
         title="a candidate stands while committed configurations are unapplied",
         seen_in="etcd #7625 #11284, etcd-raft #456",
-        verdict=NotExpressible(
-            reason="in spec a configuration is in force when it is appended, none is ever unapplied"
+        patches=(
+            Patch(
+                module="spec.membership",
+                before="    configuration, index = server.configuration, "
+                "server.configuration_index\n    if index >= since:",
+                after="""\
+    if not isinstance(server.role, Leader):
+        return replace(server, log=log)
+    configuration, index = server.configuration, server.configuration_index
+    if index >= since:""",
+            ),
+            Patch(
+                before="    committed = CommittedUpTo(commit_index=index, counted_by=counted_by)\n",
+                after="""\
+    committed = CommittedUpTo(commit_index=index, counted_by=counted_by)
+    if not isinstance(server.role, Leader):  # it is applied as far as it was committed before
+        first, count = Index(base_index(server.log) + 1), server.commit_index
+        applied = replace(server.log, entries=entries_from(server.log, first, count))
+        now, at = in_force(server.first_configuration, applied)
+        server = replace(server, configuration=now, configuration_index=at)
+""",
+            ),
+        ),
+        verdict=Killed(
+            by="latest_configuration_in_force",
+            servers=2,
+            terms=1,
+            log_length=3,
+            config_changes=1,
         ),
     ),
     Mutant(
@@ -2483,6 +2525,35 @@ log=compact(
             log_length=2,
             snapshots=1,
             clients=ClientBounds(commands=1),
+        ),
+    ),
+    Mutant(
+        name="X67",
+        title="a joint configuration begins before an entry of the leader's term is committed",
+        seen_in="B51, where changes go through a joint configuration",
+        patches=(CHANGES_AT_ONCE,),
+        verdict=Killed(
+            by="one_change_at_a_time", servers=2, terms=1, log_length=3, config_changes=1
+        ),
+    ),
+    Mutant(
+        name="X68",
+        title="an entry is taken for durable when another one in its place was written",
+        seen_in="rabbitmq ra #637 (its other form)",
+        patches=(
+            Patch(
+                before="or term_at(server.log, written.index) != written.term:",
+                after="or term_at(server.log, written.index) is None:",
+            ),
+        ),
+        verdict=Killed(
+            by="durable_index_truthful",
+            servers=3,
+            terms=2,
+            log_length=1,
+            pending_writes=2,
+            settled=False,
+            alone=True,
         ),
     ),
     Mutant(

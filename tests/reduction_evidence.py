@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 from typing import Any
 
 import numpy as np
@@ -30,10 +30,17 @@ def explored(
     clients: ClientBounds | None = None,
     membership: Membership | None = None,
     snapshots: Snapshots | None = None,
+    features: Set[str] = frozenset(),
 ) -> Search:
     """A finished exploration of correct Raft."""
-    bounds = Bounds(servers=servers, terms=terms, log_length=log_length)
-    model = RaftModel(bounds, profile, membership=membership, snapshots=snapshots, clients=clients)
+    model = RaftModel(
+        Bounds(servers=servers, terms=terms, log_length=log_length),
+        profile,
+        membership=membership,
+        snapshots=snapshots,
+        clients=clients,
+        features=features,
+    )
     search = Search(model, reductions=reductions)
     assert search.run().result == "exhausted"
     return search

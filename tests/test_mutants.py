@@ -26,7 +26,13 @@ RUNNABLE = [m for m in MUTANTS if not isinstance(m.verdict, NotExpressible)]
 KILLED = {m.name: m.verdict for m in MUTANTS if isinstance(m.verdict, Killed)}
 
 
-@pytest.mark.parametrize("mutant", RUNNABLE, ids=lambda m: m.name)
+LONG = {"B51", "X68"}
+"""They take up to a minute; ``--all-mutants`` has them."""
+
+
+@pytest.mark.parametrize(
+    "mutant", [m for m in RUNNABLE if m.name not in LONG], ids=lambda m: m.name
+)
 def test_every_mutant_ends_as_the_table_says(mutant: Mutant) -> None:
     row = run(mutant, workers=2)
     assert row.as_expected, str(row)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from functools import partial
 
 import numpy as np
@@ -52,18 +53,51 @@ def test_every_combination_of_reductions_sees_the_same(
 
 
 @pytest.mark.parametrize(
-    ("bounds", "membership", "snapshots"),
+    ("bounds", "membership", "clients", "count"),
     [
-        ((1, 2, 2, "paper"), None, Snapshots(count=2)),
-        ((2, 1, 2, "paper"), None, Snapshots(count=2)),
-        ((2, 1, 2, "paper"), Membership(), Snapshots()),
+        ((1, 2, 2, "paper"), None, None, 2),
+        ((2, 1, 2, "paper"), None, None, 2),
+        ((2, 1, 2, "paper"), Membership(), None, 1),
+        ((2, 1, 1, "paper"), None, ClientBounds(commands=1), 1),
     ],
     ids=str,
 )
 def test_every_combination_sees_the_same_snapshots(
-    bounds: tuple[int, int, int, str], membership: Membership | None, snapshots: Snapshots
+    bounds: tuple[int, int, int, str],
+    membership: Membership | None,
+    clients: ClientBounds | None,
+    count: int,
 ) -> None:
-    see_the_same(partial(explored, *bounds, membership=membership, snapshots=snapshots))
+    snapshots = Snapshots(count=count)
+    see_the_same(
+        partial(explored, *bounds, membership=membership, clients=clients, snapshots=snapshots)
+    )
+
+
+ONE_SERVER = Membership(one_server=True)
+LONG = pytest.mark.skipif(
+    not os.environ.get("LONG_SEARCHES"), reason="minutes of plain searches: make check-all"
+)
+
+
+@pytest.mark.parametrize(
+    ("bounds", "features", "membership"),
+    [
+        ((2, 1, 0), {"pre-vote"}, None),
+        ((2, 2, 0), {"transfer"}, None),
+        ((2, 2, 1), {"single-server"}, ONE_SERVER),
+        pytest.param((2, 1, 1), {"pre-vote"}, None, marks=LONG),
+        pytest.param((2, 2, 0), {"pre-vote"}, None, marks=LONG),
+        pytest.param((2, 2, 1), {"transfer"}, None, marks=LONG),
+        pytest.param((2, 2, 0), {"pre-vote", "transfer"}, None, marks=LONG),
+        pytest.param((2, 2, 2), {"single-server"}, ONE_SERVER, marks=LONG),
+    ],
+    ids=str,
+)
+def test_every_combination_sees_the_same_with_features(
+    bounds: tuple[int, int, int], features: Set[str], membership: Membership | None
+) -> None:
+    see_the_same(partial(explored, *bounds, "paper", membership=membership, features=features))
 
 
 def see_the_same(explore: Callable[..., Search]) -> None:
