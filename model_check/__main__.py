@@ -27,6 +27,7 @@ from model_check.explore import Checkpoints, Limits
 from model_check.model import AnyStep, Goal, Model, ModelError, Property
 from model_check.mutant_table import catalogue, run_all
 from model_check.raft_bounds import ClientBounds
+from model_check.raft_claims import of_steps
 from model_check.raft_disks import DISK_RULES, DiskRules
 from model_check.raft_model import (
     FEATURES,
@@ -59,7 +60,7 @@ from model_check.simulate import simulate
 from model_check.tables import Reductions
 from model_check.trace import CheckerFault
 from spec.raft import step
-from spec.state import ServerId
+from spec.state import Server, ServerId
 
 OF_RAFT = ("servers", "terms", "log_length", "profile", "mutant")
 """Options that a model of somebody's own does not have."""
@@ -578,21 +579,21 @@ def _raft_model(options: argparse.Namespace) -> RaftModel:
         raise UsageError("--log-length must be larger than --config-changes: C_new needs a place")
     if membership is None and given:
         membership = membership_of(given)
-    if membership and membership.one_server and options.refinement:
-        raise UsageError("--refinement is to joint consensus, not to single-server changes")
     clients = _clients(options) or (given.clients if given else None)
-    if clients and options.refinement:
-        raise UsageError("--refinement is to the protocol without clients")
     snapshots = _snapshots(options, given)
-    if snapshots and options.refinement:
-        raise UsageError("--refinement is to the protocol without snapshots")
-    more = _refinement(joint=membership is not None) if options.refinement else ()
     features = options.features or (given.features if given else frozenset())
     parallel_write = _parallel_write(options)
     if parallel_write is None and given:
         parallel_write = parallel_write_of(given)
     if clients and parallel_write:
         raise UsageError("--with reads or sessions is not explored with parallel-write yet")
+    more: tuple[Property, ...] = ()
+    if options.refinement:
+        _refuse_unrefined(membership, parallel_write)
+        more = _refinement(
+            "joint" if membership else "static",
+            "-snapshots" if snapshots else "-reads" if clients and clients.reads else "",
+        )
     return RaftModel(
         bounds,
         profile,
@@ -666,16 +667,28 @@ def _parallel_write(options: argparse.Namespace) -> ParallelWrite | None:
     )
 
 
-def _refinement(*, joint: bool) -> tuple[Property, ...]:
-    """Loaded only here, with z3."""
-    from model_check.proof.refinement import joint_refinement, refinement
+def _refuse_unrefined(membership: Membership | None, disks: ParallelWrite | None) -> None:
+    """Say what no abstract protocol is about."""
+    if membership and membership.one_server:
+        raise UsageError("--refinement is to joint consensus, not to single-server changes")
+    if disks:
+        raise UsageError(
+            "--refinement is to a protocol whose writes are durable at once, not to parallel-write"
+        )
 
-    predicate = joint_refinement if joint else refinement
+
+def _refinement(membership: str, more: str) -> tuple[Property, ...]:
+    """Every step of a server is one of the abstract protocol; loaded only here, with z3."""
+    from model_check.proof.abstraction import Abstraction
+    from model_check.proof.refinement import refinement_of
+    from model_check.proof.theory import THEORIES
+
+    predicate = refinement_of(Abstraction(THEORIES[membership + more].state))
     return (
         Property(
             name="refinement",
             over=(AnyStep(),),
-            predicate=predicate,
+            predicate=of_steps(predicate, Server),
             title="Refinement",
             sentence=" ".join((predicate.__doc__ or "").split()),
         ),

@@ -21,6 +21,7 @@ from model_check.proof import (
     reductions,
     snapshots,
 )
+from model_check.proof.abstraction import NotRefined
 from model_check.proof.lemmas import Lemma
 from model_check.proof.prover import (
     Answer,
@@ -33,7 +34,6 @@ from model_check.proof.prover import (
     with_cvc5,
     with_z3,
 )
-from model_check.proof.refinement import NotRefined
 from model_check.proof.runs import Counts, LemmaBroken, Runs
 from model_check.proof.theory import THEORIES, Theory, without_guard, without_lemma
 from model_check.raft_model import Bounds, Membership

@@ -145,11 +145,11 @@ def predicate_of(claim: Claim, *, plain: bool) -> Predicate:
     if plain:
         return claim.predicate
     if _speaks_of_steps(claim):
-        return _of_steps(claim.predicate, _kinds(claim)[0])
+        return of_steps(claim.predicate, _kinds(claim)[0])
     return _of_values(claim.predicate, [VIEWS.get(kind) for kind in _kinds(claim)])
 
 
-def _of_steps(predicate: Predicate, kind: type) -> Predicate:
+def of_steps(predicate: Predicate, kind: type) -> Predicate:
     """The predicate for steps of processes of one kind alone.
 
     A server that has crashed is seen to start again from what the crash has left of its disk.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections import Counter
 from dataclasses import replace
@@ -9,17 +10,27 @@ from dataclasses import replace
 import pytest
 
 from model_check.__main__ import main
-from model_check.proof import lemmas, refinement, runs
+from model_check.proof import lemmas, runs, snapshots
+from model_check.proof.abstraction import (
+    JOINT,
+    Abstraction,
+    NotLocal,
+    NotRefined,
+    entry_term,
+    follows,
+    is_near,
+)
+from model_check.proof.abstraction import STATIC as PLAIN
 from model_check.proof.actions import ACTIONS
-from model_check.proof.governed import JOINT, follows, is_near
 from model_check.proof.logic import Server as ServerVariable
 from model_check.proof.logic import Term as TermVariable
-from model_check.proof.logic import implies, negation
+from model_check.proof.logic import all_of, any_of, implies, negation
 from model_check.proof.membership import JointState
-from model_check.proof.refinement import NotLocal, NotRefined, check_step, local_state
+from model_check.proof.refinement import check_step, local_state, refinement_of
+from model_check.proof.snapshots import SnapshotState
 from model_check.proof.state import State
 from model_check.proof.theory import STATIC, THEORIES
-from model_check.raft_model import Bounds, Membership, RaftModel
+from model_check.raft_model import Bounds, Membership, RaftModel, Snapshots
 from model_check.raft_mutants import find, load
 from spec.cluster import initial_server
 from spec.events import (
@@ -31,9 +42,10 @@ from spec.events import (
     Restart,
 )
 from spec.log import last_index
-from spec.messages import AppendEntriesSuccess
+from spec.messages import AppendEntriesSuccess, InstallSnapshot
 from spec.raft import PAPER, step
-from spec.state import Command, Configuration, Index, Server, Term
+from spec.snapshot import taken
+from spec.state import Command, Configuration, Index, Log, Server, Snapshot, Term
 from tests.cluster import S1, S2, Cluster, append_entries, follower, receive
 
 # --- Single steps -------------------------------------------------------------------------------
@@ -61,7 +73,7 @@ def test_a_newer_request_is_two_actions() -> None:
 def test_a_step_that_changes_nothing_is_a_stutter() -> None:
     before = follower(term=1)
     assert check_step(before, HeartbeatTimeout(), before, ()) == []
-    assert refinement.refinement(before, HeartbeatTimeout(), before, ()) is None
+    assert refinement_of(PLAIN)(before, HeartbeatTimeout(), before, ()) is None
 
 
 @pytest.mark.parametrize(
@@ -114,6 +126,61 @@ def test_every_step_of_a_membership_change_is_refined(
     assert 1000 < int(refined) < int(checked)
 
 
+@pytest.mark.parametrize(
+    "bounds",
+    [
+        ["--servers", "3", "--terms", "1", "--log-length", "2", "--with", "snapshot"],
+        ["--servers", "2", "--terms", "2", "--log-length", "3", "--with", "snapshot,membership"],
+    ],
+    ids=["static", "joint"],
+)
+def test_every_step_with_snapshots_is_refined(
+    bounds: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*bounds, "--refinement", "--property", "refinement", "--no-goals"]) == 0
+    said = capsys.readouterr().out
+    line = next(x for x in said.splitlines() if x.startswith("refinement "))
+    _, checked, refined = line.replace(",", "").split()
+    assert 500 < int(refined) < int(checked)
+    for witness in ("snapshot_installed", "older_snapshot_arrives", "suffix_kept"):
+        assert re.search(f"{witness} +reached", said)
+
+
+def test_what_a_snapshot_covers_decides_nothing() -> None:
+    """A guard that rests on it is no more true than its negation."""
+    snapshot = Snapshot(
+        last_included_index=Index(2),
+        last_included_term=Term(1),
+        configuration=Configuration(old=frozenset({S1, S2})),
+        data=b"",
+    )
+    term = entry_term(Log(snapshot=snapshot))
+    assert term(2) == 1
+    assert (term(1) == term(1)) is True
+    for guard in (term(1) == 1, term(1) != 1, term(1) == term(2)):
+        assert guard is not True
+        assert negation(guard) is not True
+        assert all_of(True, guard) is not True
+        assert any_of(guard, negation(guard)) is not True
+    assert any_of(term(1) == 1, snapshot.last_included_index >= 1) is True
+
+
+def test_a_snapshot_in_place_of_a_longer_log_that_has_its_last_entry_is_refused() -> None:
+    """What follows the snapshot stays (§7, Figure 13)."""
+    leader = follower(term=1, log=[1])
+    snapshot = taken(replace(leader, commit_index=Index(1)), Index(1), b"t1")
+    before = follower(term=1, log=[1, 1])
+    event = Receive(
+        source=S1, message=InstallSnapshot(term=Term(1), leader_id=S1, snapshot=snapshot)
+    )
+    after, effects = step(PAPER, before, event)
+    seen = Abstraction(SnapshotState)
+    assert check_step(before, event, after, effects, seen) == ["install_and_keep_log"]
+    cut = replace(after, log=Log(snapshot=snapshot), durable_index=Index(1))
+    with pytest.raises(NotRefined, match="last_index"):
+        check_step(before, event, cut, effects, seen)
+
+
 def test_committing_one_configuration_and_appending_the_next_is_one_step() -> None:
     """C_new is appended, and committed by the leader alone, when C_old,new is committed (§6)."""
     alone, both = frozenset({S1}), frozenset({S1, S2})
@@ -153,13 +220,25 @@ REFUSED = [
     *("B52", "B53", "B54", "X30", "X31", "X33", "X34"),
     *("B01", "B02", "B03", "B04", "B07", "B11", "B13", "B18", "B19", "B21", "B22", "B23", "B31"),
     *("B32", "B38", "B49", "X06", "X09", "X16", "X18"),
+    *("B45", "B46", "B47"),
+    *("X50", "X51", "X52", "X53", "X54", "X56", "X59", "X60", "X62", "X63", "X64"),
 ]
+"""Of those that break safety by what a server becomes or sends."""
 
 
 @pytest.mark.parametrize("mutant", REFUSED)
 def test_sabotaged_rules_are_refused(mutant: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--mutant", mutant, "--refinement", "--property", "refinement"]) == 12
     assert "Refinement" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("mutant", ["X55", "X57", "X61"])
+def test_what_else_is_wrong_with_snapshots_refines(
+    mutant: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Not to restore the machine, not to persist, and to send in vain."""
+    arguments = ["--mutant", mutant, "--refinement", "--property", "refinement", "--no-goals"]
+    assert main(arguments) == 0
 
 
 def test_random_walks_with_five_servers_are_refined(capsys: pytest.CaptureFixture[str]) -> None:
@@ -196,6 +275,24 @@ def test_every_lemma_holds_while_the_membership_changes() -> None:
     assert walk.counts.actions["append_configuration"] > 0
     happened = set(counts.actions) | set(walk.counts.actions)
     assert happened == {action.__name__ for action in theory.actions}
+
+
+@pytest.mark.parametrize("changes", [0, 1])
+def test_every_lemma_holds_with_snapshots(changes: int) -> None:
+    theory = THEORIES["joint-snapshots" if changes else "static-snapshots"]
+    walk = runs.Runs(
+        Bounds(servers=3, terms=2, log_length=3 + changes),
+        "server",
+        theory,
+        Membership(changes=changes) if changes else None,
+        Snapshots(count=2),
+    )
+    compaction = {action.__name__ for action in snapshots.ACTIONS}
+    for seed in range(50):
+        walk.walk(steps=300, seed=seed)
+        if compaction <= set(walk.counts.actions):
+            break
+    assert compaction <= set(walk.counts.actions)
 
 
 def test_a_false_lemma_about_configurations_is_noticed() -> None:

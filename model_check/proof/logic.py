@@ -34,19 +34,24 @@ Truth: TypeAlias = Annotated[Any, Sort("Truth")]
 Formula: TypeAlias = Any
 """A Python bool, or a z3 formula."""
 
+UNCLEAR = z3.Bool("unclear")
+"""The truth of what cannot be known here; a formula that rests on it is not ``True``."""
+
 
 def all_of(*parts: Formula) -> Formula:
     """Conjunction."""
-    if all(isinstance(part, bool) for part in parts):
-        return all(parts)
-    return z3.And([part for part in parts if part is not True])
+    if any(part is False for part in parts):
+        return False
+    unclear = [part for part in parts if part is not True]
+    return z3.And(unclear) if unclear else True
 
 
 def any_of(*parts: Formula) -> Formula:
     """Disjunction."""
-    if all(isinstance(part, bool) for part in parts):
-        return any(parts)
-    return z3.Or([part for part in parts if part is not False])
+    if any(part is True for part in parts):
+        return True
+    unclear = [part for part in parts if part is not False]
+    return z3.Or(unclear) if unclear else False
 
 
 def between(low: Any, number: Any, high: Any) -> Formula:
@@ -102,7 +107,7 @@ def every(
 ) -> Formula:
     """For all indices from ``first`` to ``last``, both included; ``trigger`` is for z3 only."""
     if isinstance(first, int) and isinstance(last, int):
-        return all(holds(i) for i in range(first, last + 1))
+        return all_of(*(holds(i) for i in range(first, last + 1)))
     if FINITE:
         return all_of(
             *(z3.Implies(z3.And(first <= i, i <= last), holds(i)) for i in FINITE[-1].numbers)

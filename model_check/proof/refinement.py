@@ -14,25 +14,39 @@ guards look at one server and what was sent only: history is out of their reach 
 for another server raises ``NotLocal``.
 
 The abstraction: ``current_term``, ``log`` and ``commit_index`` are themselves; an entry's value is
-its payload, with membership changes also what governs it (``governed``); ``match_index`` counts
+its payload, with membership changes also what governs it (``abstraction``); ``match_index`` counts
 while a server leads, ``votes_granted`` while it stands. ``next_index``, rejections, answers with a
 newer term, pre-votes, who was heard and TimeoutNow have no abstract counterpart: safety does not
 rest on them. What governs the entries of a request does not stand in it. It is read off the
 receiver's log up to where the request begins, which is the sender's by Log Matching, a lemma;
 ``runs`` has the true one, and finds no other.
+
+A snapshot stands for the entries that it covers. InstallSnapshot is an abstract request that
+carries them all; besides, a snapshot is passed on as it was taken, and its term and configuration
+are those of its last entry (``same_snapshot``).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any, NoReturn, TypeAlias, assert_never
 
+from model_check.proof import abstraction as seen
 from model_check.proof import actions as act
-from model_check.proof import governed
 from model_check.proof import membership as joint
+from model_check.proof import snapshots as compaction
+from model_check.proof.abstraction import (
+    STATIC,
+    Abstraction,
+    NotLocal,
+    NotRefined,
+    covered_terms,
+    entry_term,
+    known_of,
+    with_payload_of,
+)
 from model_check.proof.actions import Action
-from model_check.proof.governed import JOINT, STATIC, Abstraction, bare, with_payload_of
 from model_check.proof.membership import JointState
 from model_check.proof.state import State
 from spec.events import (
@@ -55,7 +69,7 @@ from spec.events import (
     TakeSnapshot,
     TransferLeadership,
 )
-from spec.log import entries_from, last_index, term_at
+from spec.log import base_index, entries_from, first_conflict, last_index, term_at
 from spec.messages import (
     AppendEntries,
     AppendEntriesMismatch,
@@ -73,23 +87,18 @@ from spec.messages import (
 from spec.quorum import is_quorum, members
 from spec.state import Candidate, Configuration, Entry, Index, Leader, Server, ServerId
 
-
-class NotRefined(Exception):
-    """A step is no step of the abstract protocol; the message says why."""
-
-
-class NotLocal(Exception):
-    """An action looked beyond its server and the message that arrived."""
+Carrier: TypeAlias = AppendEntries | InstallSnapshot
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """AppendEntries with the values of its entries.
+    """AppendEntries, or InstallSnapshot for all that it covers, with terms and values of entries.
 
     And with history: the count on which its ``leader_commit`` rests.
     """
 
-    message: AppendEntries
+    message: Carrier
+    terms: tuple[Any, ...]
     values: tuple[Any, ...]
     commit_term: Any
     commit_event: Any
@@ -106,7 +115,7 @@ class Of:
 
 
 Call: TypeAlias = tuple[Action, tuple[Any, ...]]
-Wrap: TypeAlias = Callable[[AppendEntries], Request]
+Wrap: TypeAlias = Callable[[Carrier], Request]
 
 
 # --- One server as an abstract state ------------------------------------------------------------
@@ -114,7 +123,7 @@ Wrap: TypeAlias = Callable[[AppendEntries], Request]
 
 def server_functions(server: Server, abstraction: Abstraction) -> dict[str, Callable[..., Any]]:
     """Figure 2, "State", as functions of the server's own id, which they do not look at."""
-    values = abstraction.values(server)
+    values, term = abstraction.values(server), entry_term(server.log)
     votes = server.role.votes_granted if isinstance(server.role, Candidate) else frozenset()
     match = server.role.match_index if isinstance(server.role, Leader) else {}
     return {
@@ -122,34 +131,39 @@ def server_functions(server: Server, abstraction: Abstraction) -> dict[str, Call
         "has_voted": lambda n: server.voted_for is not None,
         "voted_for": lambda n: server.voted_for,
         "last_index": lambda n: last_index(server.log),
-        "entry_term": lambda n, i: term_at(server.log, Index(i)) or 0,
+        "entry_term": lambda n, i: term(i),
         "entry_value": lambda n, i: values[i - 1] if 1 <= i <= len(values) else None,
         "commit_index": lambda n: server.commit_index,
         "is_candidate": lambda n: isinstance(server.role, Candidate),
         "is_leader": lambda n: isinstance(server.role, Leader),
         "votes_granted": lambda n, k: k in votes,
         "match_index": lambda n, k: match.get(k, 0),
+        "last_included_index": lambda n: base_index(server.log),
     }
 
 
 def request_functions() -> dict[str, Callable[..., Any]]:
-    """What an AppendEntries carries."""
+    """What an AppendEntries carries; a snapshot begins with the first entry, and is committed."""
     return {
         "request_term": lambda m: m.message.term,
-        "prev_log_index": lambda m: m.message.prev_log_index,
-        "prev_log_term": lambda m: m.message.prev_log_term,
-        "final_index": lambda m: m.message.prev_log_index + len(m.message.entries),
-        "sent_term": lambda m, i: getattr(_sent(m, m.message.entries, i), "term", 0),
+        "prev_log_index": lambda m: _prev_log_index(m.message),
+        "prev_log_term": lambda m: getattr(m.message, "prev_log_term", 0),
+        "final_index": lambda m: _prev_log_index(m.message) + len(m.terms),
+        "sent_term": lambda m, i: _sent(m, m.terms, i, 0),
         "sent_value": lambda m, i: _sent(m, m.values, i),
-        "leader_commit": lambda m: m.message.leader_commit,
+        "leader_commit": lambda m: getattr(m.message, "leader_commit", len(m.terms)),
         "request_commit_term": lambda m: m.commit_term,
         "request_commit_event": lambda m: m.commit_event,
     }
 
 
-def _sent(request: Request, parts: Sequence[Any], index: int) -> Any:
-    place = index - request.message.prev_log_index
-    return parts[place - 1] if 1 <= place <= len(parts) else None
+def _prev_log_index(message: Carrier) -> Index:
+    return message.prev_log_index if isinstance(message, AppendEntries) else Index(0)
+
+
+def _sent(request: Request, parts: Sequence[Any], index: int, otherwise: Any = None) -> Any:
+    place = index - _prev_log_index(request.message)
+    return parts[place - 1] if 1 <= place <= len(parts) else otherwise
 
 
 def quorum_functions(configuration: Configuration) -> dict[str, Callable[..., Any]]:
@@ -192,8 +206,9 @@ def local_state(server: Server, event: Event, abstraction: Abstraction = STATIC)
             return message.match_index
         return 0
 
+    names = [field.name for field in fields(abstraction.state)]
     known: dict[str, Callable[..., Any]] = {
-        **dict.fromkeys((field.name for field in fields(State)), _beyond),
+        **dict.fromkeys(names, _beyond),
         **{name: _of(me, f) for name, f in server_functions(server, abstraction).items()},
         **request_functions(),
         **quorum_functions(abstraction.first_of(server)),
@@ -205,8 +220,8 @@ def local_state(server: Server, event: Event, abstraction: Abstraction = STATIC)
         "commit_event": _of(me, lambda n: "of its commit index"),
     }
     if abstraction.joint:
-        return JointState(**{**known, **governed.functions()})
-    return State(**known)
+        known |= seen.functions()
+    return abstraction.state(**{name: known[name] for name in names})
 
 
 # --- The actions of a step ----------------------------------------------------------------------
@@ -241,8 +256,11 @@ def witness(
             yield act.restart, (n, after.commit_index)
         case HeartbeatTimeout() | RetryTimeout() | Replicate() | ClientRequest():
             pass
-        case ChangeMembership() | ChangeLearners() | TakeSnapshot():
+        case ChangeMembership() | ChangeLearners():
             pass
+        case TakeSnapshot():
+            if after.log.snapshot != before.log.snapshot:
+                yield compaction.take_snapshot, (n, base_index(after.log))
         case ReadRequest():
             pass
         case DurableUpTo():
@@ -274,7 +292,7 @@ def _handled(
         case AppendEntries():
             if any(isinstance(a, AppendEntriesSuccess) for a in answers):
                 request = received(message)
-                conflict = _conflict(before, message)
+                conflict = first_conflict(before.log, message.prev_log_index, message.entries)
                 if conflict is None:
                     yield act.keep_entries, (n, request)
                 else:
@@ -291,18 +309,17 @@ def _handled(
                 yield act.start_election, (n, after.current_term)
         case ReadIndexRequest() | ReadIndexResponse():
             pass
-        case PreVote() | AppendEntriesMismatch() | StaleTerm() | InstallSnapshot():
+        case InstallSnapshot(snapshot=snapshot):
+            if snapshot.last_included_index <= before.commit_index:
+                yield compaction.ignore_snapshot, (n, received(message))
+            elif term_at(before.log, snapshot.last_included_index) == snapshot.last_included_term:
+                yield compaction.install_and_keep_log, (n, received(message))
+            else:
+                yield compaction.install_and_discard_log, (n, received(message))
+        case PreVote() | AppendEntriesMismatch() | StaleTerm():
             pass
         case _:
             assert_never(message)
-
-
-def _conflict(server: Server, request: AppendEntries) -> int | None:
-    """The first index at which the log lacks or contradicts the request."""
-    for index, entry in enumerate(request.entries, start=request.prev_log_index + 1):
-        if term_at(server.log, Index(index)) != entry.term:
-            return index
-    return None
 
 
 def _leads(before: Server, after: Server, effects: Effects) -> bool:
@@ -387,17 +404,27 @@ def sending(state: State, n: ServerId, effects: Effects) -> Iterator[Call]:
     if any(isinstance(message, RequestVote) for message in messages):
         yield act.request_votes, (n,)
     for message in messages:
-        if isinstance(message, AppendEntries):
+        if isinstance(message, AppendEntries | InstallSnapshot):
             yield act.send_entries, (n, sent_by(state, n, message))
 
 
-def sent_by(state: State, n: ServerId, message: AppendEntries) -> Request:
-    """AppendEntries with the values and the history of its sender."""
-    values = tuple(
-        with_payload_of(state.entry_value(n, index), entry)
-        for index, entry in enumerate(message.entries, start=message.prev_log_index + 1)
-    )
-    return Request(message, values, state.commit_term(n), state.commit_event(n))
+def sent_by(state: State, n: ServerId, message: Carrier) -> Request:
+    """A request with the values, and the history, of its sender; also the terms under a snapshot.
+
+    But the term of a snapshot's last entry is the one that it tells.
+    """
+    if isinstance(message, AppendEntries):
+        terms = tuple(entry.term for entry in message.entries)
+        values = tuple(
+            with_payload_of(state.entry_value(n, index), entry)
+            for index, entry in enumerate(message.entries, start=message.prev_log_index + 1)
+        )
+    else:
+        last = message.snapshot.last_included_index
+        before = (state.entry_term(n, i) for i in range(1, last))
+        terms = (*before, message.snapshot.last_included_term)
+        values = tuple(state.entry_value(n, i) for i in range(1, last + 1))
+    return Request(message, terms, values, state.commit_term(n), state.commit_event(n))
 
 
 # --- The check ----------------------------------------------------------------------------------
@@ -416,13 +443,18 @@ def run(state: State, calls: Iterable[Call]) -> State:
 
 def same_server(state: State, server: Server, abstraction: Abstraction) -> None:
     """Raises ``NotRefined`` unless the abstract state of the server is what ``server`` is."""
-    n = server.server_id
+    n, base = server.server_id, base_index(server.log)
     expected = server_functions(server, abstraction)
     places: dict[str, list[tuple[Any, ...]]] = {name: [()] for name in PLAIN}
+    if abstraction.snapshots:
+        places["last_included_index"] = [()]
+    elif base:
+        raise NotRefined("nothing is said of snapshots here")
     if server.voted_for is not None:
         places["voted_for"] = [()]
-    indices: list[tuple[Any, ...]] = [(i,) for i in range(1, last_index(server.log) + 1)]
-    places["entry_term"] = places["entry_value"] = indices
+    indices: list[tuple[Any, ...]] = [(i,) for i in range(base + 1, last_index(server.log) + 1)]
+    places["entry_term"] = [*([(base,)] if base else []), *indices]
+    places["entry_value"] = indices
     if isinstance(server.role, Candidate):
         places["votes_granted"] = [(k,) for k in members(server.configuration)]
     if isinstance(server.role, Leader):
@@ -430,7 +462,7 @@ def same_server(state: State, server: Server, abstraction: Abstraction) -> None:
     for name, at in places.items():
         for more in at:
             found, wanted = getattr(state, name)(n, *more), expected[name](n, *more)
-            if bare(found) != bare(wanted):
+            if (known_of(found, server) == known_of(wanted, server)) is not True:
                 where = f" at {', '.join(map(str, more))}" if more else ""
                 raise NotRefined(f"{name}{where} is {wanted}, but the actions make it {found}")
     if isinstance(state, JointState):
@@ -439,15 +471,43 @@ def same_server(state: State, server: Server, abstraction: Abstraction) -> None:
 
 def _same_configuration(state: JointState, server: Server) -> None:
     """Raises ``NotRefined`` unless the latest configuration of the log is in force (§6)."""
-    n, last = server.server_id, last_index(server.log)
+    n, last, base = server.server_id, last_index(server.log), base_index(server.log)
     now = state.governing(lambda i: state.entry_value(n, i), last)
-    wanted = now.configuration if now.index else server.first_configuration
-    if (now.index, wanted) != (server.configuration_index, server.configuration):
+    at_or_before = (now.index <= base) is True
+    wanted = server.first_configuration if at_or_before and not base else now.configuration
+    index = base if at_or_before else now.index
+    if (index, wanted) != (server.configuration_index, server.configuration):
         raise NotRefined(f"another configuration is in force than that of index {now.index}")
 
 
-def covered(state: State, n: ServerId, effects: Effects) -> None:
-    """Raises ``NotRefined`` unless the actions have sent all that the step sends."""
+def same_snapshot(state: State, before: Server, event: Event, after: Server) -> None:
+    """Raises ``NotRefined`` unless the snapshot is the one before, one taken now, or one sent.
+
+    A state machine's owner says what it takes for the state after the last entry. Of this entry
+    the snapshot must tell the term (``same_server``) and the configuration.
+    """
+    snapshot, n = after.log.snapshot, after.server_id
+    if snapshot is None:
+        return
+    lawful = snapshot == before.log.snapshot
+    match event:
+        case TakeSnapshot(last_included_index=index, data=data):
+            taken = (snapshot.last_included_index, snapshot.data) == (index, data)
+            lawful = lawful or taken
+        case Receive(message=InstallSnapshot(snapshot=sent)):
+            lawful = lawful or snapshot == sent
+        case _:
+            pass
+    last = snapshot.last_included_index
+    governing = state.configuration_of(lambda i: state.entry_value(n, i), last)
+    lawful = lawful and bool(members(governing))  # a server that is being added may know of none
+    if not lawful or snapshot.configuration != governing:
+        raise NotRefined("the snapshot is not of the entries that it covers")
+
+
+def covered(state: State, server: Server, effects: Effects) -> None:
+    """Raises ``NotRefined`` unless the actions have sent all that the step of ``server`` sends."""
+    n = server.server_id
     for effect in effects:
         if not isinstance(effect, Send):
             continue
@@ -466,8 +526,9 @@ def covered(state: State, n: ServerId, effects: Effects) -> None:
                 was_sent = True
             case PreVote() | PreVoteResponse() | TimeoutNow():
                 was_sent = True
-            case InstallSnapshot():
-                was_sent = False
+            case InstallSnapshot(snapshot=snapshot) as install:
+                is_own = install.leader_id == n and snapshot == server.log.snapshot
+                was_sent = is_own and state.append_sent(sent_by(state, n, install))
             case _:
                 assert_never(effect.message)
         if not was_sent:
@@ -482,29 +543,61 @@ def check_step(
     abstraction: Abstraction = STATIC,
 ) -> list[str]:
     """The names of the actions that make up the step; raises ``NotRefined`` if there are none."""
-
-    def received(message: AppendEntries) -> Request:
-        log = abstraction.values(before)[: message.prev_log_index]
-        values = abstraction.following(before, log, message.entries)
-        return Request(message, tuple(values), "of its sender", "of its sender")
-
-    n = before.server_id
-    changing = list(witness(before, event, after, effects, received, abstraction))
+    abstraction = _told(before, event, abstraction)
+    changing = list(
+        witness(before, event, after, effects, _received(before, abstraction), abstraction)
+    )
     state = run(local_state(before, event, abstraction), changing)
     same_server(state, after, abstraction)
-    sends = list(sending(state, n, effects))
+    same_snapshot(state, before, event, after)
+    sends = list(sending(state, before.server_id, effects))
     state = run(state, sends)
-    covered(state, n, effects)
+    covered(state, after, effects)
     return [action.__name__ for action, _ in (*changing, *sends)]
 
 
-def refinement(before: Server, event: Event, after: Server, effects: Effects) -> bool | None:
-    """Each step is a sequence of actions of the abstract protocol, or changes and sends nothing."""
-    return bool(check_step(before, event, after, effects)) or None
+def _told(server: Server, event: Event, abstraction: Abstraction) -> Abstraction:
+    """A server that is being added learns from a snapshot with which configuration all began.
 
-
-def joint_refinement(before: Server, event: Event, after: Server, effects: Effects) -> bool | None:
-    """Each step is a sequence of actions of the abstract protocol with joint consensus, or changes
-    and sends nothing.
+    That is, if no entry that the snapshot covers brought another one; else it does not matter.
     """
-    return bool(check_step(before, event, after, effects, JOINT)) or None
+    match event:
+        case Receive(message=InstallSnapshot(snapshot=sent)) if (
+            server.log.snapshot is None and not members(server.first_configuration)
+        ):
+            return replace(abstraction, first=sent.configuration)
+        case _:
+            return abstraction
+
+
+def _received(server: Server, abstraction: Abstraction) -> Wrap:
+    """How a server sees what it receives: the values of entries follow those of its log."""
+
+    def received(message: Carrier) -> Request:
+        if isinstance(message, InstallSnapshot):
+            terms = covered_terms(message.snapshot)
+            values = abstraction.covered_values(message.snapshot)
+        else:
+            terms = [entry.term for entry in message.entries]
+            values = _values_of(server, message, abstraction)
+        return Request(message, tuple(terms), tuple(values), "of its sender", "of its sender")
+
+    return received
+
+
+def _values_of(server: Server, message: AppendEntries, abstraction: Abstraction) -> list[Any]:
+    """The values of the entries of a request; of those that a snapshot covers nothing is known."""
+    log, start = abstraction.values(server), message.prev_log_index
+    covered = max(base_index(server.log) - start, 0)
+    begin = log[start : start + covered][: len(message.entries)]
+    return begin + abstraction.following(server, log[: start + covered], message.entries[covered:])
+
+
+def refinement_of(abstraction: Abstraction) -> Callable[..., bool | None]:
+    """The property that ``--refinement`` judges of every step of a server."""
+
+    def refinement(before: Server, event: Event, after: Server, effects: Effects) -> bool | None:
+        """Each step is a sequence of abstract actions, or changes and sends nothing."""
+        return bool(check_step(before, event, after, effects, abstraction)) or None
+
+    return refinement

@@ -17,26 +17,29 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
-from model_check.proof import governed
-from model_check.proof.governed import Abstraction
+from model_check.proof import abstraction
+from model_check.proof.abstraction import Abstraction, NotRefined, Value
 from model_check.proof.lemmas import Lemma
 from model_check.proof.logic import Sort
-from model_check.proof.membership import JointState
 from model_check.proof.prover import fields_of
 from model_check.proof.refinement import (
+    Carrier,
     Request,
     covered,
     quorum_functions,
     request_functions,
     run,
     same_server,
+    same_snapshot,
     sending,
     witness,
 )
 from model_check.proof.theory import STATIC, Theory, variables, vocabulary
-from model_check.raft_model import Bounds, Membership, RaftModel
-from spec.messages import AppendEntries, Message
-from spec.state import Server
+from model_check.raft_model import Bounds, Membership, RaftModel, Snapshots
+from spec.cluster import remembered
+from spec.log import base_index
+from spec.messages import Message
+from spec.state import Entry, Index, Log, Server
 
 Packet: TypeAlias = tuple[int, int, Message]
 Table: TypeAlias = frozenset[tuple[tuple[Any, ...], Any]]
@@ -44,6 +47,11 @@ Table: TypeAlias = frozenset[tuple[tuple[Any, ...], Any]]
 TRIES = 20
 """How often a random walk looks for a step that is no stutter."""
 DEFAULTS: dict[str, Any] = {"Truth": False, "ServerSet": frozenset()}
+
+
+def _payload(value: Any) -> Any:
+    """What an entry with this value carries."""
+    return value.payload if isinstance(value, Value) else value
 
 
 class LemmaBroken(Exception):
@@ -83,19 +91,19 @@ class Runs:
         profile: str = "paper",
         theory: Theory = STATIC,
         membership: Membership | None = None,
+        snapshots: Snapshots | None = None,
     ) -> None:
-        """Prepare the tables; changes of ``membership`` need a theory with joint consensus."""
-        self.model = RaftModel(bounds, profile, membership=membership)
+        """Prepare the tables; the theory must be about changes and snapshots if there are any."""
+        self.model = RaftModel(bounds, profile, membership=membership, snapshots=snapshots)
         self.bounds = bounds
         self.theory = theory
         self.counts = Counts()
         self.sorts = vocabulary(theory.state)
         first = next(iter(self.model.initial_states()))[0].configuration
-        is_joint = issubclass(theory.state, JointState)
-        self.abstraction = Abstraction(joint=is_joint, first=first)
+        self.abstraction = Abstraction(theory.state, first)
         self.fixed = {**request_functions(), **quorum_functions(first)}
-        if is_joint:
-            self.fixed |= governed.functions()
+        if self.abstraction.joint:
+            self.fixed |= abstraction.functions()
         self._configurations = {first}
         self.changing = [name for name in self.sorts if name not in self.fixed]
         self._seen: set[tuple[int, tuple[int, ...]]] = set()
@@ -220,7 +228,7 @@ class Runs:
             return node
         old, sent = self.state(node.tables), self._sent(node)
 
-        def received(message: AppendEntries) -> Request:
+        def received(message: Carrier) -> Request:
             return min(
                 (m for m in sent if m.message == message),
                 key=lambda m: (m.commit_term, m.commit_event),
@@ -229,9 +237,11 @@ class Runs:
         changing = list(witness(before, event, after, effects, received, self.abstraction))
         state = run(old, changing)
         same_server(state, after, self.abstraction)
+        same_snapshot(state, before, event, after)
+        self._same_machine(state, after)
         sends = list(sending(state, before.server_id, effects))
         state = run(state, sends)
-        covered(state, before.server_id, effects)
+        covered(state, after, effects)
         self.counts.actions.update(action.__name__ for action, _ in (*changing, *sends))
         new = {a for _, arguments in sends for a in arguments if isinstance(a, Request)}
         servers = (*node.servers[:position], after, *node.servers[position + 1 :])
@@ -241,6 +251,17 @@ class Runs:
             for server in servers:
                 same_server(settled, server, self.abstraction)
         return Node(servers, node.network | packets, tables)
+
+    def _same_machine(self, state: Any, server: Server) -> None:
+        """A snapshot is the state of the model's machine after the entries that it covers."""
+        n, base = server.server_id, base_index(server.log)
+        entries = tuple(
+            Entry(term=state.entry_term(n, i), payload=_payload(state.entry_value(n, i)))
+            for i in range(1, base + 1)
+        )
+        known = server.log.snapshot.data if server.log.snapshot else b""
+        if remembered(Log(entries=entries), Index(base)) != known:
+            raise NotRefined("a snapshot tells of other entries than those that it covers")
 
     def judge(self, node: Node) -> None:
         """Evaluate each lemma, once for each combination of the tables that it reads."""

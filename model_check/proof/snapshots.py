@@ -94,6 +94,23 @@ def _installed(s: SnapshotState, n: Server, m: Request) -> SnapshotState:
     )
 
 
+def ignore_snapshot(s: SnapshotState, n: Server, m: Request) -> Effect:
+    """A snapshot of what is known to be committed is acknowledged, no more (§7, Figure 13)."""
+    known = s.acknowledged(n, s.current_term(n))
+    return Effect(
+        {
+            "sent": s.append_sent(m),
+            "own term": s.request_term(m) == s.current_term(n),
+            "nothing new": s.final_index(m) <= s.commit_index(n),
+        },
+        replace(
+            s,
+            is_candidate=put(s.is_candidate, n, False),
+            acknowledged=put(s.acknowledged, n, s.current_term(n), larger(known, s.final_index(m))),
+        ),
+    )
+
+
 def install_and_keep_log(s: SnapshotState, n: Server, m: Request) -> Effect:
     """The log has the snapshot's last entry: what follows it is kept (§7, Figure 13)."""
     return Effect(
@@ -126,7 +143,12 @@ def install_and_discard_log(s: SnapshotState, n: Server, m: Request) -> Effect:
     )
 
 
-ACTIONS: tuple[Action, ...] = (take_snapshot, install_and_keep_log, install_and_discard_log)
+ACTIONS: tuple[Action, ...] = (
+    take_snapshot,
+    ignore_snapshot,
+    install_and_keep_log,
+    install_and_discard_log,
+)
 
 
 @lemma("§7", lambda s, n: [(s.last_included_index(n),)])
