@@ -14,10 +14,12 @@ import urllib.request
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 ROOT = Path(__file__).parent.parent
 PATIENCE_S = 30.0
+
+Found = TypeVar("Found")
 
 
 def free_port() -> int:
@@ -28,17 +30,17 @@ def free_port() -> int:
         return port
 
 
-def eventually(holds: Callable[[], object], what: str, patience_s: float = PATIENCE_S) -> None:
-    """Wait until it holds; an exception counts as "not yet"."""
+def eventually(holds: Callable[[], Found], what: str, patience_s: float = PATIENCE_S) -> Found:
+    """Wait until it holds, and return what it found; an exception counts as "not yet"."""
     deadline = time.monotonic() + patience_s
-    last: object = None
+    last: Found | Exception | None = None
     while time.monotonic() < deadline:
         try:
             last = holds()
         except Exception as error:  # whatever a node that is not there makes of it
             last = error
         if last and not isinstance(last, Exception):
-            return
+            return last
         time.sleep(0.05)
     raise AssertionError(f"not within {patience_s:g} s: {what} ({last!r})")
 
@@ -130,14 +132,19 @@ class Nodes(Mapping[int, Node]):
         """Start all, and wait until they have a leader."""
         for node in self._nodes.values():
             node.start(self.first)
-        eventually(self.leader, "a leader is elected")
+        self.leader()
 
     def leader(self) -> Node:
-        """The node that all that run take for the leader."""
+        """The node that all that run take for the leader, once they agree."""
+        return eventually(self._agreed_leader, "all agree who leads")
+
+    def _agreed_leader(self) -> Node:
         running = [n for n in self._nodes.values() if n.process and n.process.poll() is None]
         leaders = {node.status()["leader"] for node in running}
         assert len(leaders) == 1, leaders
-        return self._nodes[leaders.pop()]
+        leader = self._nodes[leaders.pop()]
+        assert leader in running, f"n{leader.member} is taken for the leader and has ended"
+        return leader
 
     def follower(self) -> Node:
         """One that runs and does not lead."""

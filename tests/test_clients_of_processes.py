@@ -13,7 +13,7 @@ import pytest
 import redis
 
 from impl.client import Client, OutcomeUnknown
-from tests.processes import Node, Nodes, eventually
+from tests.processes import Nodes
 
 SLOW = {"election_timeout_min": "300ms", "election_timeout_max": "600ms", "heartbeat": "60ms"}
 """Two cores and many processes: elections that nobody needs would only take time."""
@@ -80,18 +80,6 @@ def test_a_blocked_reader_gets_what_another_node_was_told(nodes: Nodes, protocol
     assert fields == {b"op": b"set", b"key": b"w1", b"value": b"y"}
 
 
-def leader_of(nodes: Nodes) -> Node:
-    """The leader, as soon as all that were started know it."""
-    found: list[Node] = []
-
-    def is_known() -> bool:
-        found.append(nodes.leader())
-        return True
-
-    eventually(is_known, "all know the leader")
-    return found[-1]
-
-
 def test_every_write_happens_once_while_leaders_die(nodes: Nodes) -> None:
     addresses = [f"127.0.0.1:{node.clients}" for node in nodes.values()]
 
@@ -119,7 +107,7 @@ def test_every_write_happens_once_while_leaders_die(nodes: Nodes) -> None:
             counting = [asyncio.ensure_future(count()) for _ in range(5)]
             for _ in range(3):
                 await asyncio.sleep(0.7)
-                leader = await asyncio.to_thread(leader_of, nodes)
+                leader = await asyncio.to_thread(nodes.leader)
                 leader.kill()
                 await asyncio.sleep(1.0)
                 leader.start(nodes.first)

@@ -36,7 +36,7 @@ def nodes(cluster: Nodes) -> Nodes:
     for node in cluster.values():
         if node.process is None or node.process.poll() is not None:
             node.start(cluster.members)
-    eventually(cluster.leader, "a leader is elected")
+    cluster.leader()
     return cluster
 
 

@@ -328,7 +328,10 @@ def believes_leader_commit(
         (votes_for_any_log, "Leader Completeness|No other can be elected"),
         (always_truncates, "match_index is truthful|Committed entries are"),
         (forgets_its_vote, "One vote a term|Durable before sent"),
-        (believes_leader_commit, "Commit index within the log|State Machine Safety"),
+        (
+            believes_leader_commit,
+            "Commit index within the log|State Machine Safety|state machine can follow",
+        ),
     ],
 )
 def test_machine_catches_a_broken_rule(sabotaged: Step, claim: str) -> None:
