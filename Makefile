@@ -12,7 +12,7 @@ prove: $(VENV)/ready ## prove safety without bounds
 	$(RUN) -m model_check prove
 
 test: lint ## everything that a change must pass
-	$(RUN) -m pytest
+	$(RUN) -m pytest --numprocesses auto --maxprocesses 4 --dist loadgroup
 
 lint: $(VENV)/ready
 	$(RUN) -m ruff check .

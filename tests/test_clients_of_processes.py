@@ -15,6 +15,8 @@ import redis
 from impl.client import Client, OutcomeUnknown
 from tests.processes import Nodes
 
+pytestmark = pytest.mark.xdist_group("processes")
+
 SLOW = {"election_timeout_min": "300ms", "election_timeout_max": "600ms", "heartbeat": "60ms"}
 """Two cores and many processes: elections that nobody needs would only take time."""
 

@@ -17,6 +17,8 @@ import redis
 from impl.client import Client
 from tests.processes import Node, Nodes, eventually
 
+pytestmark = pytest.mark.xdist_group("processes")
+
 SLOW = {"election_timeout_min": "300ms", "election_timeout_max": "600ms", "heartbeat": "60ms"}
 """Two cores and many processes: elections that nobody needs would only take time."""
 

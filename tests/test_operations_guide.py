@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.xdist_group("processes")
+
 ROOT = Path(__file__).parent.parent
 GUIDE = ROOT / "docs" / "operations.md"
 MARK = "--- done ---"

@@ -15,6 +15,8 @@ import redis
 from impl.wire import LENGTH
 from tests.processes import Node, Nodes, eventually
 
+pytestmark = pytest.mark.xdist_group("processes")
+
 REDIS_CLI = shutil.which("redis-cli")
 REDIS_BENCHMARK = shutil.which("redis-benchmark")
 
