@@ -14,7 +14,7 @@ import click
 import uvloop
 
 from impl.commands import COMMANDS
-from impl.config import ConfigError, Settings, configure
+from impl.config import ConfigError, Configuration, Settings, configure
 from impl.disk import StorageError
 from impl.local_cluster import LocalCluster
 from impl.logs import start_logging
@@ -44,8 +44,12 @@ def settings_options(command: Callable[..., None]) -> Callable[..., None]:
 @settings_options
 def serve_command(config: Path | None, **flags: str | None) -> None:
     """Run one node."""
+
+    def read() -> Configuration:
+        return configure(flags, os.environ, config)
+
     try:
-        configuration = configure(flags, os.environ, config)
+        configuration = read()
     except ConfigError as error:
         raise click.UsageError(str(error)) from error
     settings = configuration.settings
@@ -54,7 +58,7 @@ def serve_command(config: Path | None, **flags: str | None) -> None:
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            failure = runner.run(serve(settings))
+            failure = runner.run(serve(settings, lambda: read().settings))
     except (StorageError, ConfigError, OSError) as error:
         raise click.ClickException(str(error)) from error
     if failure is not None:

@@ -223,9 +223,11 @@ class Client(asyncio.Protocol):
         node = self._listener.node
         if isinstance(self._backlog[0], Read):
             reads = self._take(Read)
+            self._listener.count("read", len(reads))
             node.read([read.query for read in reads], self._begin(Read, reads).answer)
             return
         writes = self._take(Write)
+        self._listener.count("write", len(writes))
         run = self._begin(Write, writes)
         if self._listener.is_full():
             run.answer(NotDone("no space left on this node's disk", "DISKFULL"))
@@ -255,6 +257,7 @@ class Client(asyncio.Protocol):
     def _wait(self, wait: Wait) -> None:
         """Answer when there is a change, or when the client's time is over."""
         run = self._begin(Wait, (wait,))
+        self._listener.count("read", 1)
 
         def answer(outcome: Outcome) -> None:
             if not isinstance(outcome, Done):
@@ -268,6 +271,7 @@ class Client(asyncio.Protocol):
 
     def _administer(self, words: Sequence[bytes]) -> None:
         run = self._begin(Admin, ())
+        self._listener.count("admin", 1)
 
         def done(task: asyncio.Task[bytes]) -> None:
             run.replies = task.result()
@@ -323,8 +327,10 @@ class ClientListener:
         watchers: Watchers,
         query: Callable[[object], Result],
         password: str | None = None,
+        count: Callable[[str, int], None] = lambda kind, number: None,
     ) -> None:
         self.node = node
+        self.count = count
         self.watchers = watchers
         self.query = query
         self.limits = limits

@@ -181,6 +181,16 @@ class Confirming:
 Observer = Callable[[Server, Event, Server, Effects], None]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Probes:
+    """Who is told what happens, to count it."""
+
+    committed: Callable[[float], None] = lambda seconds: None
+    """An entry was, so long after the first of its commands had come to this node."""
+    leader: Callable[[ServerId, Term], None] = lambda leader_id, term: None
+    """This one was heard of."""
+
+
 class Node:
     """One server of the cluster."""
 
@@ -198,6 +208,7 @@ class Node:
         limits: Limits,
         files: Files,
         observe: Observer | None = None,
+        probes: Probes | None = None,
     ) -> None:
         self.server = server
         self.leader_id: ServerId | None = None
@@ -212,6 +223,7 @@ class Node:
         self._timing = timing
         self._limits = limits
         self._observe = observe
+        self._probes = probes or Probes()
 
         self._compaction = Compaction(
             files=files,
@@ -570,6 +582,7 @@ class Node:
     def _hear_of_leader(self, leader_id: ServerId) -> None:
         if leader_id != self.leader_id:
             self.leader_id = leader_id
+            self._probes.leader(leader_id, self.server.current_term)
             log.info("n%d leads", leader_id, extra={"term": self.server.current_term})
 
     def _tell_administrator(self, refusal: str) -> None:
@@ -602,6 +615,7 @@ class Node:
             room -= len(results) + 1
             for batch in self._open.pop(index, ()):
                 if batch.term == entry.term:
+                    self._tell_how_long(batch.writes[0])
                     self._distribute(batch.writes, results, index)
                 else:
                     self._try_again(batch.writes)
@@ -618,6 +632,10 @@ class Node:
         for index in [i for i in self._open if i <= self.applied_index]:
             for batch in self._open.pop(index):
                 self._fail_started(batch.writes, "this node got a snapshot instead of its result")
+
+    def _tell_how_long(self, write: Write) -> None:
+        came_at = write.deadline - self._timing.request_s
+        self._probes.committed(self._clock.now() - came_at)
 
     def _distribute(self, writes: Sequence[Write], results: Sequence[Result], index: Index) -> None:
         """Each write gets the results of its own commands."""

@@ -20,6 +20,7 @@ from prometheus_client.registry import Collector
 
 from impl.config import Address
 from impl.status import Status
+from spec.state import ServerId, Term
 
 LATENCY_BUCKETS = tuple(2**i * 1e-4 for i in range(17))
 """From 0.1 ms to 6.6 s."""
@@ -46,26 +47,45 @@ class Metrics:
         )
         self.commit_seconds = Histogram(
             "raft_commit_seconds",
-            "Time from the arrival of a batch of commands to their commitment",
+            "Time from the arrival of the first command of an entry to their answers; on a leader",
             buckets=LATENCY_BUCKETS,
             registry=self.registry,
         )
         self.leader_changes = Counter(
-            "raft_leader_changes", "Leaders seen one after another", registry=self.registry
+            "raft_leader_changes", "Leaders that this node has heard of", registry=self.registry
         )
         self.rejected_frames = Counter(
             "raft_rejected_frames",
-            "Frames or handshakes that were refused",
+            "Connections of members that were closed for what came on them, or did not",
             ["reason"],
             registry=self.registry,
         )
         self.commands = Counter(
-            "raft_commands", "Commands of clients", ["kind"], registry=self.registry
+            "raft_commands",
+            "Commands that clients have sent to this node",
+            ["kind"],
+            registry=self.registry,
         )
+        self._kinds = {kind: self.commands.labels(kind) for kind in ("read", "write", "admin")}
+        self._leads: tuple[ServerId, Term] | None = None
 
     def observe(self, node: Observable) -> None:
         """Add what the node's status says."""
         self.registry.register(_OfStatus(node))
+
+    def count_commands(self, kind: str, number: int) -> None:
+        """So many came, of one kind: ``read``, ``write`` or ``admin``."""
+        self._kinds[kind].inc(number)
+
+    def count_refused(self, why: str) -> None:
+        """A connection was closed."""
+        self.rejected_frames.labels(why).inc()
+
+    def note_leader(self, leader: ServerId, term: Term) -> None:
+        """One was heard of: count it unless it is the one that was lost out of sight."""
+        if self._leads != (leader, term):
+            self._leads = leader, term
+            self.leader_changes.inc()
 
     def text(self) -> bytes:
         """All of it in Prometheus' text format."""

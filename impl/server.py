@@ -8,6 +8,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields, replace
 from queue import SimpleQueue
 from random import Random
 from typing import Any
@@ -24,8 +25,9 @@ from impl.config import Address, ConfigError, Settings
 from impl.disk import DiskFull, StorageError
 from impl.exports import Exports
 from impl.journal import Stored
+from impl.logs import set_level
 from impl.machine import StateMachine
-from impl.node import Limits, Node
+from impl.node import Limits, Node, Probes
 from impl.observe import Metrics, application, serve_http
 from impl.restoring import count_keys
 from impl.snapshot_thread import SnapshotThread
@@ -127,6 +129,7 @@ def make_node(
     disk: DiskThread,
     network: Peers,
     files: Files,
+    probes: Probes | None = None,
 ) -> Node:
     """The node as it stands in the directory and in the settings."""
     loop = asyncio.get_running_loop()
@@ -151,6 +154,7 @@ def make_node(
         ),
         limits=limits_of(settings),
         files=files,
+        probes=probes,
     )
 
 
@@ -165,8 +169,11 @@ def limits_of(settings: Settings) -> Limits:
 class Server:
     """One running node and all that belongs to it."""
 
-    def __init__(self, settings: Settings, storage: Storage) -> None:
+    def __init__(
+        self, settings: Settings, storage: Storage, read_again: Callable[[], Settings]
+    ) -> None:
         self._settings = settings
+        self._read_again = read_again
         self._storage = storage
         self._loop = asyncio.get_running_loop()
         self._started_at = self._loop.time()
@@ -185,8 +192,15 @@ class Server:
         store = KeyValueStore()
         self.machine = WithAddresses(store)
         self.node = make_node(
-            settings, storage.load(), self.machine, self.disk, self.peers, self.files
+            settings,
+            storage.load(),
+            self.machine,
+            self.disk,
+            self.peers,
+            self.files,
+            Probes(committed=self.metrics.commit_seconds.observe, leader=self.metrics.note_leader),
         )
+        self.peers.on_refused = self.metrics.count_refused
         self.peers.deliver = self.node.receive
         self.peers.on_connected = self.node.connected
         self.peers.on_disconnected = self.node.disconnected
@@ -216,6 +230,7 @@ class Server:
             watchers=Watchers(store),
             query=lambda query: store.query(int(1000 * time.time()), query),
             password=_password(settings),
+            count=self.metrics.count_commands,
         )
         self.metrics.observe(self)
 
@@ -268,7 +283,30 @@ class Server:
         return runner
 
     def reload(self) -> None:
-        """Read the certificates again; new connections are made with them."""
+        """Read the certificates and the log level again; the rest needs a restart, and is told."""
+        self._reload_certificates()
+        try:
+            settings = self._read_again()
+        except ConfigError as error:
+            log.error("the former settings stay in use: %s", error)
+            return
+        before, self._settings = (
+            self._settings,
+            replace(self._settings, log_level=settings.log_level),
+        )
+        if settings.log_level != before.log_level:
+            set_level(settings.log_level)
+            log.warning("log-level is %s, it was %s", settings.log_level, before.log_level)
+        waiting = [
+            f.name.replace("_", "-")
+            for f in fields(settings)
+            if getattr(settings, f.name) != getattr(self._settings, f.name)
+        ]
+        if waiting:
+            log.warning("what has changed in %s needs a restart", ", ".join(waiting))
+
+    def _reload_certificates(self) -> None:
+        """New connections are made with them."""
         for contexts in self._tls:
             if contexts is not None:
                 try:
@@ -350,8 +388,11 @@ class Server:
         }
 
 
-async def serve(settings: Settings) -> str | None:
-    """Open the data directory and serve until SIGTERM or SIGINT; the reason if something broke."""
+async def serve(settings: Settings, read_again: Callable[[], Settings]) -> str | None:
+    """Open the data directory and serve until SIGTERM or SIGINT; the reason if something broke.
+
+    At SIGHUP ``read_again`` gives the settings as they are now; it raises ``ConfigError``.
+    """
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -364,7 +405,7 @@ async def serve(settings: Settings) -> str | None:
         server_id=settings.member,
         configuration=Configuration(old=first),
     )
-    server = Server(settings, storage)
+    server = Server(settings, storage, read_again)
     loop.add_signal_handler(signal.SIGHUP, server.reload)
     return await server.run(stop)
 

@@ -13,6 +13,7 @@ import socket
 import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any, cast
 
 from impl.config import Address
@@ -52,8 +53,25 @@ class Security:
     """Does this certificate name this member? Asked for the other end of each connection."""
 
 
+class Why(StrEnum):
+    """What is wrong with a connection, in one word, to be counted by."""
+
+    VERSION = "version"
+    CLUSTER = "cluster"
+    MEMBER = "member"
+    CERTIFICATE = "certificate"
+    MALFORMED = "malformed"
+    LATE = "late"
+    SILENT = "silent"
+    CROWDED = "crowded"
+
+
 class Handshake(Exception):
     """The other end is not the peer it should be."""
+
+    def __init__(self, why: Why, text: str) -> None:
+        super().__init__(text)
+        self.why = why
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,11 +95,13 @@ class Identity:
     def check(self, hello: Hello) -> None:
         """Raises ``Handshake`` unless the frame is for this node, cluster and version."""
         if hello.version != VERSION:
-            raise Handshake(f"speaks version {hello.version}, not {VERSION}")
+            raise Handshake(Why.VERSION, f"speaks version {hello.version}, not {VERSION}")
         if hello.cluster_id != self.cluster_id:
-            raise Handshake(f"is of cluster {hello.cluster_id!r}, not {self.cluster_id!r}")
+            text = f"is of cluster {hello.cluster_id!r}, not {self.cluster_id!r}"
+            raise Handshake(Why.CLUSTER, text)
         if hello.receiver != self.server_id:
-            raise Handshake(f"looks for n{hello.receiver}, this is n{self.server_id}")
+            text = f"looks for n{hello.receiver}, this is n{self.server_id}"
+            raise Handshake(Why.MEMBER, text)
 
 
 class PeerConnection(asyncio.Protocol):
@@ -110,8 +130,10 @@ class PeerConnection(asyncio.Protocol):
                     self._on_first_frame(body)
                 elif body:
                     self._on_frame(self.peer, body)
-        except (Malformed, Handshake) as error:
-            self.refuse(str(error))
+        except Malformed as error:
+            self.refuse(Why.MALFORMED, str(error))
+        except Handshake as error:
+            self.refuse(error.why, str(error))
         self.heard_at = self._peers.now()
 
     def _on_first_frame(self, body: bytes) -> None:
@@ -126,15 +148,15 @@ class PeerConnection(asyncio.Protocol):
             self._deadline.cancel()
 
     def _is_late(self) -> None:
-        self.refuse("no handshake in time")
+        self.refuse(Why.LATE, "no handshake in time")
 
-    def refuse(self, reason: str) -> None:
+    def refuse(self, why: Why, reason: str) -> None:
         """Close the connection and say why, once."""
         if not self.transport.is_closing():
             name = "unknown peer" if self.peer is None else f"n{self.peer}"
             where = self.transport.get_extra_info("peername")
             log.warning("closes the connection with %s at %s: %s", name, where, reason)
-            self._peers.rejected += 1
+            self._peers.on_refused(why)
             self.transport.abort()
 
     def connection_lost(self, error: Exception | None) -> None:
@@ -157,7 +179,7 @@ class Incoming(PeerConnection):
         """Accept, unless there are too many connections."""
         super().connection_made(transport)
         if len(self._peers.incoming) >= self._peers.limits.connections:
-            self.refuse("too many connections")
+            self.refuse(Why.CROWDED, "too many connections")
         self._peers.incoming.add(self)
 
     def on_hello(self, sender: ServerId) -> None:
@@ -191,16 +213,16 @@ class Outgoing(PeerConnection):
     def on_hello(self, sender: ServerId) -> None:
         """The peer answered: from now on messages can be sent."""
         if sender != self._link.peer:
-            raise Handshake(f"n{sender} answers where n{self._link.peer} should")
+            raise Handshake(Why.MEMBER, f"n{sender} answers where n{self._link.peer} should")
         self._link.is_up(self)
 
     def _on_frame(self, peer: ServerId, body: bytes) -> None:
         raise Malformed("a message on a connection that is for the other direction")
 
-    def refuse(self, reason: str) -> None:
+    def refuse(self, why: Why, reason: str) -> None:
         """Remember why."""
         self._link.trouble = reason
-        super().refuse(reason)
+        super().refuse(why, reason)
 
     def connection_lost(self, error: Exception | None) -> None:
         """Connect again."""
@@ -326,12 +348,11 @@ class Peers:
         """Of the peers, without this node."""
         self.limits = limits
         self.security = security
-        self.rejected = 0
-        """Connections that were closed for what arrived on them."""
         self.incoming: set[Incoming] = set()
         self.deliver: Callable[[ServerId, PeerMessage], None] = lambda _peer, _message: None
         self.on_connected: Callable[[ServerId], None] = lambda _peer: None
         self.on_disconnected: Callable[[ServerId], None] = lambda _peer: None
+        self.on_refused: Callable[[Why], None] = lambda _why: None
         self.now = asyncio.get_running_loop().time
         self._listen = listen
         self._links: dict[ServerId, Link] = {}
@@ -404,7 +425,7 @@ class Peers:
     def welcome(self, connection: Incoming, sender: ServerId) -> None:
         """A peer opened a connection: it replaces an older one."""
         if sender not in self._links:
-            raise Handshake(f"n{sender} is no peer of this node")
+            raise Handshake(Why.MEMBER, f"n{sender} is no peer of this node")
         connection.transport.write(self.identity.hello(sender))
         old = self._from.get(sender)
         self._from[sender] = connection
@@ -422,7 +443,7 @@ class Peers:
         if self.security.names is not None:
             certificate = transport.get_extra_info("peercert")
             if not certificate or not self.security.names(certificate, sender):
-                raise Handshake(f"its certificate does not name n{sender}")
+                raise Handshake(Why.CERTIFICATE, f"its certificate does not name n{sender}")
 
     async def _keep_alive(self) -> None:
         while True:
@@ -432,7 +453,7 @@ class Peers:
             for connection in list(self.incoming):
                 idle = self.now() - connection.heard_at
                 if connection.peer is not None and idle > self.limits.idle_s:
-                    connection.refuse("nothing arrived for too long")
+                    connection.refuse(Why.SILENT, "nothing arrived for too long")
 
 
 def quicken(transport: asyncio.Transport) -> None:

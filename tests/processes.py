@@ -16,6 +16,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
+from prometheus_client.parser import text_string_to_metric_families
+
 ROOT = Path(__file__).parent.parent
 PATIENCE_S = 30.0
 
@@ -99,6 +101,14 @@ class Node:
                 return reply.status, reply.read().decode()
         except urllib.error.HTTPError as error:
             return error.code, error.read().decode()
+
+    def metric(self, name: str, **labels: str) -> float:
+        """One of its metrics; 0 if it has not been counted yet."""
+        for family in text_string_to_metric_families(self.get("/metrics")[1]):
+            for sample in family.samples:
+                if (sample.name, sample.labels) == (name, labels):
+                    return float(sample.value)
+        return 0.0
 
     def status(self) -> dict[str, Any]:
         """Its ``/status``."""

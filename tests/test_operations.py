@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shutil
 import signal
 import ssl
 import threading
@@ -159,6 +160,11 @@ def test_scripts_can_set_get_and_delete(nodes: Nodes) -> None:
     assert nodes.run("snapshot", "verify", saved).returncode == 0
     dump = rows(nodes, "log", "dump")
     assert any("commands" in str(row["holds"]) for row in dump)
+    assert nodes.leader().metric("raft_commit_seconds_count") >= 3
+    assert nodes.leader().metric("raft_sync_seconds_count") >= 3
+    for kind, least in (("write", 3), ("read", 2), ("admin", 2)):
+        told = sum(n.metric("raft_commands_total", kind=kind) for n in nodes.values())
+        assert told >= least, kind
 
 
 def test_tls_by_member_and_password_for_clients(tmp_path: Path) -> None:
@@ -210,10 +216,13 @@ def _a_client_cannot_speak_to_a_peer_port(cluster: Nodes, certificates: Path) ->
         connection.sendall(HANDSHAKE.frame(hello))
         assert connection.recv(1) == b""
     eventually(lambda: "certificate does not name n2" in cluster[1].log, "the refusal is logged")
+    assert cluster[1].metric("raft_rejected_frames_total", reason="certificate") == 1
 
 
 def test_leadership_is_handed_over_on_demand_and_at_the_end(nodes: Nodes) -> None:
     leader, heir = nodes.leader(), nodes.follower()
+    before = leader.metric("raft_leader_changes_total")
+    assert before >= 1
     done = nodes.run("transfer", str(heir.member))
     assert (done.returncode, done.stdout) == (0, f"member {heir.member} leads\n"), done.stderr
     assert nodes.leader() is heir
@@ -223,6 +232,39 @@ def test_leadership_is_handed_over_on_demand_and_at_the_end(nodes: Nodes) -> Non
     assert "handed over" not in heir.log  # no complaint
     assert nodes.leader() is not heir
     assert leader.status()["term"] == term + 1
+    assert leader.metric("raft_leader_changes_total") >= before + 2
+
+
+def test_sighup_reads_the_log_level_again_and_tells_what_needs_a_restart(tmp_path: Path) -> None:
+    cluster = Nodes(tmp_path, 1, heartbeat="30ms")
+    settings = tmp_path / "settings.toml"
+    settings.write_text('log-level = "warning"\n')
+    node = cluster[1]
+    try:
+        node.start(cluster.first, "--config", str(settings))
+        eventually(cluster.leader, "it leads itself")
+        assert "leads" not in node.log
+        settings.write_text('log-level = "info"\nheartbeat = "20ms"\nmax-clients = 7\n')
+        node.signal(signal.SIGHUP)
+        eventually(lambda: "log-level is info, it was warning" in node.log, "it is told")
+        assert "changed in max-clients needs a restart" in node.log  # a flag still wins
+        settings.write_text('log-level = "loud"\n')
+        node.signal(signal.SIGHUP)
+        eventually(
+            lambda: "'loud' is unknown" in node.log, "a mistake is told, and changes nothing"
+        )
+        assert _is_ready(node)
+    finally:
+        cluster.stop()
+
+
+def test_a_directory_of_an_older_format_is_refused_in_one_line(tmp_path: Path) -> None:
+    cluster = Nodes(tmp_path, 1)
+    shutil.copytree(Path(__file__).parent / "data" / "format-1", cluster[1].directory)
+    cluster[1].start(cluster.first)
+    assert cluster[1].wait() == 1
+    (line,) = [line for line in cluster[1].log.splitlines() if "settings:" not in line]
+    assert "written in format 1, and this version reads format 2" in line
 
 
 def _is_ready(node: Node) -> bool:

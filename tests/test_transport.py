@@ -1,0 +1,84 @@
+"""Who may speak to a member: another version, cluster or number is refused, told and counted."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from contextlib import suppress
+from dataclasses import replace
+
+import pytest
+
+from impl.config import Address
+from impl.transport import Identity, PeerLimits, Peers, Security, Why
+from impl.wire import HANDSHAKE, LENGTH, VERSION, Hello
+from spec.state import ServerId
+from tests.processes import free_port
+
+ONE, TWO = ServerId(1), ServerId(2)
+HELLO = Hello(version=VERSION, cluster_id="blue", sender=TWO, receiver=ONE)
+LIMITS = PeerLimits(handshake_s=0.2)
+NOBODY = Address("127.0.0.1", 1)
+
+
+def refusals(data: bytes) -> list[Why]:
+    """Why a member closes a connection on which ``data`` arrives."""
+
+    async def speak() -> list[Why]:
+        address = Address("127.0.0.1", free_port())
+        peers = Peers(
+            identity=Identity(cluster_id="blue", server_id=ONE),
+            listen=address,
+            addresses={TWO: NOBODY},
+            limits=LIMITS,
+            security=Security(),
+        )
+        found: list[Why] = []
+        peers.on_refused = found.append
+        await peers.start()
+        try:
+            await asyncio.to_thread(_say, address, data)
+        finally:
+            await peers.close()
+        return found
+
+    return asyncio.run(speak())
+
+
+def _say(address: Address, data: bytes) -> None:
+    """Send it, and wait until the connection is closed."""
+    with (
+        socket.create_connection((address.host, address.port), timeout=5) as connection,
+        suppress(ConnectionError),
+    ):
+        connection.sendall(data)
+        while connection.recv(1 << 16):
+            pass
+
+
+WELCOME = HANDSHAKE.frame(HELLO)
+
+
+@pytest.mark.parametrize(
+    ("data", "why", "said"),
+    [
+        (
+            HANDSHAKE.frame(replace(HELLO, version=VERSION + 1)),
+            Why.VERSION,
+            f"speaks version {VERSION + 1}, not {VERSION}",
+        ),
+        (HANDSHAKE.frame(replace(HELLO, version=0)), Why.VERSION, "speaks version 0"),
+        (HANDSHAKE.frame(replace(HELLO, cluster_id="red")), Why.CLUSTER, "'red', not 'blue'"),
+        (HANDSHAKE.frame(replace(HELLO, receiver=TWO)), Why.MEMBER, "looks for n2, this is n1"),
+        (HANDSHAKE.frame(replace(HELLO, sender=ServerId(3))), Why.MEMBER, "n3 is no peer"),
+        (LENGTH.pack(1 << 30), Why.MALFORMED, "longer than"),
+        (WELCOME + LENGTH.pack(3) + b"???", Why.MALFORMED, "n2"),
+        (b"", Why.LATE, "no handshake in time"),
+    ],
+)
+def test_who_does_not_belong_is_refused_with_the_reason(
+    data: bytes, why: Why, said: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert refusals(data) == [why]
+    (line,) = [r.getMessage() for r in caplog.records if r.levelname == "WARNING"]
+    assert said in line
