@@ -1,121 +1,102 @@
-"""The command line: ``python -m impl serve`` runs one node, ``cluster up`` a local cluster."""
+"""The command line: ``python -m impl``, or ``raftctl`` where it is installed.
+
+A command's module is imported when the command is named: a script that reads a key does not wait
+for the server to be imported.
+"""
 
 from __future__ import annotations
 
-import asyncio
-import logging
-import os
-import sys
-from collections.abc import Callable
-from dataclasses import fields
-from pathlib import Path
+from difflib import get_close_matches
+from importlib import import_module
 
 import click
-import uvloop
 
-from impl.commands import COMMANDS
-from impl.config import ConfigError, Configuration, Settings, configure
-from impl.disk import StorageError
-from impl.local_cluster import LocalCluster
-from impl.logs import start_logging
-from impl.server import serve
-from impl.snapshot_commands import snapshot
-from impl.tls import for_clients, for_members
+from impl.status import version
 
-SWITCH_INTERVAL_S = 0.0005
-"""How long the disk's thread may have to wait for the loop's, and the reverse."""
+SECTIONS = {
+    "Run nodes": {
+        "serve": "impl.node_commands",
+        "cluster": "impl.node_commands",
+        "config": "impl.node_commands",
+        "dev-certs": "impl.node_commands",
+    },
+    "Look after a cluster": {
+        "status": "impl.commands",
+        "member": "impl.commands",
+        "transfer": "impl.commands",
+        "snapshot": "impl.snapshot_commands",
+        "log": "impl.commands",
+        "bench": "impl.bench",
+    },
+    "Use it from scripts": {
+        "get": "impl.commands",
+        "set": "impl.commands",
+        "del": "impl.commands",
+        "watch": "impl.commands",
+    },
+}
+"""The commands as ``--help`` lists them, each with the module that has it in ``COMMANDS``."""
+
+EXIT_CODES = (
+    "Exit codes: 0 done; 1 refused, and nothing was changed; 2 usage; 3 no node or no leader can "
+    "be reached, and nothing was changed; 4 the outcome is not known: it may have been done."
+)
 
 
-@click.group()
+class CommandLine(click.Group):
+    """The commands of ``SECTIONS``, imported when they are named."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """All of them, in order."""
+        return [name for section in SECTIONS.values() for name in section]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """One of them, which tells the exit codes in its help."""
+        for section in SECTIONS.values():
+            if cmd_name in section:
+                found: click.Command = import_module(section[cmd_name]).COMMANDS[cmd_name]
+                _tell_exit_codes(found)
+                return found
+        return None
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """The command that ``args`` begin with, or what was perhaps meant."""
+        names = self.list_commands(ctx)
+        if args[0] not in names and (close := get_close_matches(args[0], names, n=1)):
+            ctx.fail(f"No such command {args[0]!r}; is {close[0]} meant?")
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """By sections, each command with the first sentence of its help."""
+        for title, section in SECTIONS.items():
+            with formatter.section(title):
+                commands = [(name, self.get_command(ctx, name)) for name in section]
+                rows = [(n, c.get_short_help_str(200)) for n, c in commands if c is not None]
+                formatter.write_dl(rows)
+
+
+def _tell_exit_codes(command: click.Command) -> None:
+    command.epilog = EXIT_CODES
+    if isinstance(command, click.Group):
+        for inner in command.commands.values():
+            _tell_exit_codes(inner)
+
+
+@click.group(
+    cls=CommandLine,
+    epilog=EXIT_CODES,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+@click.version_option(version(), message="%(version)s")
 def main() -> None:
-    """A replicated key-value store that runs a formally checked Raft; clients speak Redis."""
+    """A replicated key-value store that runs a formally checked Raft; clients speak Redis.
 
+    To try it: `cluster up` starts three nodes on this machine; then, in another terminal, `set
+    greeting hello`, `get greeting` and `status`.
+    """
 
-def settings_options(command: Callable[..., None]) -> Callable[..., None]:
-    """One flag for each row of ``impl.config.Settings``."""
-    for setting in reversed(fields(Settings)):
-        flag = "--" + setting.name.replace("_", "-")
-        command = click.option(flag, help=setting.metadata["help"])(command)
-    return command
-
-
-@main.command("serve")
-@click.option("--config", type=click.Path(path_type=Path), help="TOML file with settings.")
-@settings_options
-def serve_command(config: Path | None, **flags: str | None) -> None:
-    """Run one node."""
-
-    def read() -> Configuration:
-        return configure(flags, os.environ, config)
-
-    try:
-        configuration = read()
-    except ConfigError as error:
-        raise click.UsageError(str(error)) from error
-    settings = configuration.settings
-    start_logging(settings.member, settings.log_format, settings.log_level)
-    logging.getLogger("impl.config").info("settings: %s", "; ".join(configuration.lines()))
-    sys.setswitchinterval(SWITCH_INTERVAL_S)
-    try:
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            failure = runner.run(serve(settings, lambda: read().settings))
-    except (StorageError, ConfigError, OSError) as error:
-        raise click.ClickException(str(error)) from error
-    if failure is not None:
-        raise click.ClickException(failure)
-
-
-@main.group("config")
-def config_group() -> None:
-    """The settings of a node."""
-
-
-@config_group.command("check")
-@click.option("--config", type=click.Path(path_type=Path), help="TOML file with settings.")
-@settings_options
-def config_check(config: Path | None, **flags: str | None) -> None:
-    """Print every setting as `serve` would run with it, and where it comes from."""
-    try:
-        configuration = configure(flags, os.environ, config)
-        for_members(configuration.settings), for_clients(configuration.settings)
-    except ConfigError as error:
-        raise click.UsageError(str(error)) from error
-    for line in configuration.lines():
-        click.echo(line)
-
-
-@main.group("cluster")
-def cluster_group() -> None:
-    """A local cluster of real processes, to try things out."""
-
-
-@cluster_group.command("up")
-@click.option("-n", "size", type=click.IntRange(1, 9), default=3, show_default=True)
-@click.option(
-    "--data-dir",
-    type=click.Path(path_type=Path),
-    default=Path("raft-data"),
-    show_default=True,
-    help="Made if it is missing; the same command starts the cluster again with its data.",
-)
-@click.option(
-    "--port", type=int, default=7001, show_default=True, help="Of the first node's clients."
-)
-def cluster_up(size: int, data_dir: Path, port: int) -> None:
-    """Start a local cluster; Ctrl-C stops it."""
-    cluster = LocalCluster.open(data_dir, size=size, port=port)
-    try:
-        for line in cluster.start():
-            click.echo(line)
-        cluster.wait(click.echo)
-    except OSError as error:
-        raise click.ClickException(str(error)) from error
-    finally:
-        cluster.stop()
-
-
-for command in (*COMMANDS, snapshot):
-    main.add_command(command)
 
 if __name__ == "__main__":
-    main(prog_name="python -m impl")
+    main(prog_name="python -m impl", complete_var="_IMPL_COMPLETE")

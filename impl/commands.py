@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import json
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import click
@@ -26,7 +25,6 @@ from impl.console import (
     show,
     shows_rows,
 )
-from impl.tls import make_development_certificates
 
 WATCH_MS = 10_000
 CATCH_UP_S = 600.0
@@ -304,32 +302,13 @@ def log_dump(first: int | None, count: int, form: str, **options: Any) -> None:
     show(_ask_json(access_of(options), *words), form)
 
 
-# --- Setting up ---------------------------------------------------------------------------------
-
-
-@click.command("dev-certs")
-@click.argument("directory", type=click.Path(path_type=Path, file_okay=False))
-@click.option("-n", "size", type=click.IntRange(1, 99), default=3, show_default=True)
-@click.option("--cluster", default="raft", show_default=True, help="The name of the cluster.")
-def dev_certs(directory: Path, size: int, cluster: str) -> None:
-    """Make an authority and certificates for N members and a client, to try TLS with."""
-    try:
-        paths = make_development_certificates(directory, cluster, size)
-    except ConfigError as error:
-        raise Refused(str(error)) from None
-    for path in paths:
-        click.echo(path)
-
-
-COMMANDS: tuple[click.Command, ...] = (
-    status,
-    member,
-    transfer,
-    get_command,
-    set_command,
-    del_command,
-    watch,
-    log,
-    dev_certs,
-)
-"""What ``python -m impl`` offers beside ``serve``, ``cluster`` and ``config``."""
+COMMANDS: dict[str, click.Command] = {
+    "status": status,
+    "member": member,
+    "transfer": transfer,
+    "get": get_command,
+    "set": set_command,
+    "del": del_command,
+    "watch": watch,
+    "log": log,
+}

@@ -105,7 +105,7 @@ class Connection:
 
         Raises ``Unreachable`` if the connection fails, ``hiredis.ReplyError`` for an error reply.
         """
-        self._writer.write(_request(words))
+        self._writer.write(request(words))
         try:
             async with asyncio.timeout(access.timeout_s + patience_s):
                 while (reply := self._replies.gets()) is False:
@@ -124,7 +124,7 @@ class Connection:
         self._writer.close()
 
 
-def _request(words: Sequence[bytes | str]) -> bytes:
+def request(words: Sequence[bytes | str]) -> bytes:
     """A command as RESP."""
     data = [word.encode() if isinstance(word, str) else word for word in words]
     return b"*%d\r\n" % len(data) + b"".join(b"$%d\r\n%s\r\n" % (len(d), d) for d in data)
@@ -211,7 +211,7 @@ def _cell(value: object) -> str:
         case bool():
             return "yes" if value else "no"
         case float():
-            return f"{value:.1f}"
+            return f"{value:.2f}" if value < 10 else f"{value:.1f}"
         case list() | tuple():
             return ",".join(map(str, value)) or "-"
         case _:

@@ -264,3 +264,6 @@ def _directories(given: Sequence[str], members: dict[ServerId, Address]) -> dict
             raise ConfigError(f"{text!r}: each member needs one directory of its own")
         found[member] = Path(directory)
     return found
+
+
+COMMANDS: dict[str, click.Command] = {"snapshot": snapshot}

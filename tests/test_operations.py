@@ -11,6 +11,7 @@ import threading
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 import redis
@@ -61,10 +62,10 @@ class Load:
         self._thread.join()
 
 
-def rows(nodes: Nodes, *words: str) -> list[dict[str, object]]:
+def rows(nodes: Nodes, *words: str) -> list[dict[str, Any]]:
     done = nodes.run(*words, "-w", "json")
     assert done.returncode == 0, done.stderr
-    found: list[dict[str, object]] = json.loads(done.stdout)
+    found: list[dict[str, Any]] = json.loads(done.stdout)
     return found
 
 
@@ -158,6 +159,12 @@ def test_scripts_can_set_get_and_delete(nodes: Nodes) -> None:
     saved = str(nodes.directory / "saved")
     assert rows(nodes, "snapshot", "save", saved)[0]["keys"] == 1
     assert nodes.run("snapshot", "verify", saved).returncode == 0
+    measured = {
+        row["kind"]: row for row in rows(nodes, "bench", "--seconds", "0.3", "--reads", "0.5")
+    }
+    assert all(measured[kind]["requests"] for kind in ("read", "write")), measured
+    assert all(row["p50_ms"] <= row["p99_ms"] <= row["max_ms"] for row in measured.values())
+    assert redis.Redis(port=nodes[1].clients).dbsize() == 1  # nothing is left of it
     dump = rows(nodes, "log", "dump")
     assert any("commands" in str(row["holds"]) for row in dump)
     assert nodes.leader().metric("raft_commit_seconds_count") >= 3

@@ -50,9 +50,11 @@ def fits(promised: tuple[str, ...], printed: list[str]) -> bool:
 def test_every_command_prints_what_the_guide_says(tmp_path: Path) -> None:
     interpreters = tmp_path / "bin"
     interpreters.mkdir()
-    python = interpreters / "python"
-    python.write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n')
-    python.chmod(0o755)
+    script = "import sys; from impl.__main__ import main; sys.argv[0] = 'raftctl'; main()"
+    for name, more in (("python", ""), ("raftctl", f'-c "{script}"')):
+        program = interpreters / name
+        program.write_text(f'#!/bin/sh\nexec "{sys.executable}" {more} "$@"\n')
+        program.chmod(0o755)
     environment = {
         **os.environ,
         "PATH": f"{interpreters}{os.pathsep}{os.environ['PATH']}",
