@@ -3,7 +3,8 @@
 An *exchange* is one action of one process, alone, or followed by all messages that it and one other
 process then send each other, in order, until both are silent. It begins and ends with an empty
 network, so it leads from one tuple of process states to another. As everywhere in the kernel,
-states and messages are numbers, and what a step does is looked up in its tables.
+states and messages are numbers, and what a step does is looked up in its tables. The numbers of the
+kernel's slots are compiled in here too.
 """
 
 from __future__ import annotations

@@ -114,6 +114,7 @@ class Worker:
             for slot, size in (
                 (k.X_FROM, links + 1),
                 (k.X_TO, links + 1),
+                (k.X_LINKS, links),
                 (k.X_STATES, processes),
                 (k.X_TO_STATES, processes),
                 (k.X_PRESENT, processes),
@@ -178,7 +179,8 @@ class Worker:
     def take_found(self) -> tuple[Words, Words]:
         """The keys found since the last call, and the positions of the states they follow."""
         pairs = self._held[k.X_FOUND][: 2 * self.found].reshape(-1, 2).copy()
-        self.x[k.X_FOUND_COUNT] = self.x[k.X_SIFTED] = self.x[k.X_OUT_COUNT] = 0
+        self.x[k.X_FOUND_COUNT] = self.x[k.X_SIFTED] = 0
+        self.x[k.X_OUT_COUNT] = self.x[k.X_OUT_TRIED] = 0
         return pairs[:, 0], pairs[:, 1] >> k.KIND_BITS
 
 
@@ -554,6 +556,8 @@ class Search:
         parts = np.array_split(np.arange(len(chunk)), len(self.workers))
         spans = [(int(part[0]), int(part[-1]) + 1) for part in parts if len(part)]
         used = self.workers[: len(spans)]
+        if not self.tables.w[k.W_PLAIN]:
+            self._prepare(chunk, used, spans, which)
         jobs = [
             self._pool.submit(self._read, worker, chunk, span, which)
             for worker, span in zip(used, spans, strict=True)
@@ -571,6 +575,26 @@ class Search:
         ends.append([worker.found for worker in used])
         self._count(used, which)
         return self._visit(used, ends)
+
+    def _prepare(
+        self, chunk: Words, used: list[Worker], spans: list[tuple[int, int]], which: int
+    ) -> None:
+        """Number the links of the states of a chunk, and let there be memory for what they do."""
+        jobs = []
+        for worker, (first, end) in zip(used, spans, strict=True):
+            worker.reserve(end - first)
+            self.tables.give_memory(worker.x)
+            jobs.append(
+                self._pool.submit(
+                    k.prepare_links, self.tables.address, worker.address,
+                    chunk.ctypes.data, first, end, which,
+                )
+            )  # fmt: skip
+        for job in jobs:
+            job.result()
+        tasks = np.concatenate([worker.take_missed() for worker in used])
+        while len(tasks):
+            tasks = self._fill(chunk, tasks, which)
 
     def _read(self, worker: Worker, keys: Words, span: tuple[int, int], which: int) -> None:
         """What one thread does with its part of a chunk, changing no table."""
@@ -678,7 +702,6 @@ class Search:
             worker.take_found()
             done = k.enter(self.tables.address, worker.address, before, True)
             self.tables.answer()
-        self.fold_records(worker)
         (key,) = worker.take_found()[0].tolist()
         return key if not visit or k.visit(self.tables.address, key) else -1
 

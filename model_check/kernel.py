@@ -9,18 +9,19 @@ of messages from one process to another, grouped by sender) and one set of facts
 facts are *tokens*, sets of tokens are interned. The vector is folded pair by pair into one 64-bit
 key, exactly: equal keys are equal states.
 
-While a state is expanded it is a set of *links*, one for each two processes: their states and the
-channels between them, interned. A step of a process changes its own links only, and what it makes
-of a link depends on nothing else; so it is remembered with the link, in a short row of 32-bit
-numbers. Renamings of links are remembered there too. What a step costs is a few such look-ups.
+A process state and what it has sent to one other process are a *half*, interned together with all
+its renamings. While a state is expanded it is a set of *links*, one for each two processes: both
+halves in one word. A step of a process changes its own links only, and what it makes of a link
+depends on nothing else; so it is remembered with the link, in a short row of such words. What a
+step costs is a few such look-ups, and the renamings of a few halves.
 
 Memory is one block of numbered slots (``W_...``) that hold plain numbers or addresses of arrays of
 64-bit integers which Python owns and grows between calls; a second, small block (``X_...``)
 belongs to each worker. Addresses instead of array objects, because passing objects between
 compiled functions costs more than the work done here. Every function that may add to a table takes
 ``fill``: without it the function only reads, so many workers may run it at once, and ``MISS`` says
-that something was not there. Only what a link remembers is written by any worker, in words of 32
-bits: all that write one write the same, and whoever does not see it yet works it out again.
+that something was not there. Only what a link remembers is written by any worker, word by word:
+all that write one write the same, and whoever does not see it yet works it out again.
 """
 
 from __future__ import annotations
@@ -214,9 +215,10 @@ MOST = (1 << 63) - 1
     W_LINK_OF,  # [process, process] -> link
     W_LOW_OF,  # [link] -> the lesser one of its processes
     W_HIGH_OF,
+    W_RENAME_HALF,  # [half, renaming] -> half, in 32 bits
+    W_COMPOSED,  # [renaming, second renaming] -> both, one after the other
     W_KNOWN_LINKS,  # map (half of the low process, half of the high one) -> number
     W_LINK_RECORDS,  # [number] -> a record of words (``L_...``)
-    W_LINK_WORDS,
     W_LINK_COUNT,
     W_LINK_CAPACITY,
     W_CHANGES,  # [state, process] -> how many changes of a link to it are numbered
@@ -238,9 +240,9 @@ MOST = (1 << 63) - 1
     F_EXPAND_ROW,
     F_EXPAND_ENTRY,
     F_EMIT,
-    F_FOLD,
+    F_FOLD_FOUND,
     F_UNFOLD_LINKS,
-    F_OPEN_LINKS,
+    F_OPEN_LINK,
     F_SPILL,
     F_CHANGED,
     F_ROW_OF,
@@ -248,17 +250,18 @@ MOST = (1 << 63) - 1
     F_PRESENT_AMONG,
     F_RENAME_ANEW,
     F_INTERN_SET,
-    F_RENAME_LINK,
+    F_NEW_HALF,
     F_PLAIN_ROW,
     F_EXPAND_PLAIN,
     F_EXPAND_PLAIN_ROW,
     W_SLOTS,
-) = range(69)
+) = range(70)
 
 # A worker's own block.
 (
     X_OUT,  # records of states that have no key yet: links (plain: leaves), facts, parent and kind
     X_OUT_COUNT,
+    X_OUT_TRIED,  # so many of them have no key without filling a table
     X_OUT_CAPACITY,
     X_MISSED,  # tasks: rows and steps put aside
     X_MISSED_COUNT,
@@ -268,8 +271,11 @@ MOST = (1 << 63) - 1
     X_FOUND_CAPACITY,
     X_STEPS,  # enabled steps seen
     X_MOVES,  # state-changing ones among them
-    X_FROM,  # the links and the facts of the state expanded, and of its successor
+    X_FROM,  # the links and the facts of the state expanded, and of its successor: their halves
     X_TO,
+    X_LINKS,  # the numbers of the links of the state expanded
+    X_MEMORY,  # where in the arena links get memory from, and where that ends
+    X_MEMORY_END,
     X_STATES,  # the process states of the one, and of the other
     X_TO_STATES,
     X_PRESENT,  # [process] -> the facts that it, and that any other one, can still clash with
@@ -285,7 +291,7 @@ MOST = (1 << 63) - 1
     X_SUMS,
     X_FIRED,  # [kind] -> how many records were dropped
     X_SLOTS,
-) = range(28)
+) = range(32)
 
 ASK_STEP, ASK_KEPT, ASK_LOCAL, ASK_IS_PAST = range(4)
 QUIET, MOVES = range(2)
@@ -293,6 +299,9 @@ QUIET, MOVES = range(2)
 
 AHEAD = 16
 """So many look-ups ahead the memory for one is asked for."""
+
+BLOCK = 256
+"""So many states get their keys together."""
 
 FULL, FULL_OF = 17, 20
 """The share of a shard that may be taken."""
@@ -306,10 +315,12 @@ LEVEL_BITS = 15
 P_KEYS, P_INDEX, P_SIZE, P_COUNT, P_CAPACITY, P_SLOTS = range(6)
 """A table of pairs: [node] -> left, right; open addressing, four bytes a place: node + 1."""
 
-L_ROWS, L_HALVES, L_AFTER, L_SPILLS, L_IMAGES = 0, 1, 2, 4, 5
-"""The record of a link. Two in a word, of the low process first: rows, halves. What steps of the
-low process make of it, and those of the high one: a place in the arena and its size. Do its quiet
-steps reach beyond it? Then four bytes each: its renamings + 1, or 0 if they are not known."""
+L_ROWS, L_AFTER, LINK_WORDS = 0, 1, 4
+"""The record of a link. Two in a word, of the low process first: rows. What steps of the low
+process make of it, and those of the high one: a place in the arena and its size."""
+
+SPILLS = 1 << 62
+"""Added to a link from which quiet steps reach beyond it."""
 
 UNNUMBERED = (1 << 16) - 1
 """The number of a change of a link that is not remembered with the link."""
@@ -849,6 +860,24 @@ def pair(t: int, a: int, b: int, fill: bool) -> int:
     return node
 
 
+@compiled
+def find_pairs(t: int, keys: int, nodes: int, count: int) -> None:
+    """Set ``nodes`` to the nodes of ``count`` pairs, or ``MISS``.
+
+    In three passes, so that the processor waits for many places in memory at once.
+    """
+    index = peek(t, P_INDEX)
+    size = peek(t, P_SIZE)
+    for i in range(count):
+        place = place_of_pair(peek(keys, i), size)
+        poke(nodes, i, place)
+        prefetch(index + 4 * place, 0)
+    for i in range(count):
+        prefetch(peek(t, P_KEYS), peek_half(index, peek(nodes, i)) - 1)
+    for i in range(count):
+        poke(nodes, i, pair(t, peek(keys, i) >> 32, peek(keys, i) & LOW, False))
+
+
 @entry_point
 def reindex_pairs(t: int) -> None:
     """Fill a new, empty index of pairs."""
@@ -866,17 +895,42 @@ def reindex_pairs(t: int) -> None:
 # --- Links: two processes and the channels between them ------------------------------------------
 
 
+@apart(F_NEW_HALF)
+def new_half(w: int, x: int, state: int, messages: int) -> int:
+    """Number a half with all its renamings."""
+    halves = peek(w, W_HALVES)
+    renamings = peek(w, W_RENAMINGS)
+    if peek(halves, P_COUNT) + renamings > peek(halves, P_CAPACITY):
+        return MISS
+    images = peek(x, X_BUFFER) + 8 * 3 * LARGEST_SET  # beyond what renaming a set needs
+    poke(images, 0, messages)
+    for renaming in range(1, renamings):
+        renamed = rename_set(w, x, renaming, messages, True)
+        if renamed == MISS:
+            return MISS
+        poke(images, renaming, renamed)
+    for renaming in range(renamings):
+        image = peek(peek(w, W_RENAME_STATE), state * renamings + renaming)
+        poke(images, renaming, pair(halves, image, peek(images, renaming), True))
+    for first in range(renamings):
+        at = peek(images, first) * renamings
+        for second in range(renamings):
+            both = peek(peek(w, W_COMPOSED), first * renamings + second)
+            poke_half(peek(w, W_RENAME_HALF), at + second, peek(images, both))
+    return peek(images, 0)
+
+
+@compiled
+def half(w: int, x: int, state: int, messages: int, fill: bool) -> int:
+    """The number of a process state and what it has sent to one other, or ``MISS``."""
+    known = pair(peek(w, W_HALVES), state, messages, False)
+    return new_half(w, x, state, messages) if known == MISS and fill else known
+
+
 @compiled
 def record_of(w: int, link: int) -> int:
     """The address of the record of a link."""
-    return peek(w, W_LINK_RECORDS) + 8 * peek(w, W_LINK_WORDS) * link
-
-
-@compiled
-def row_at(w: int, link: int, side: int) -> int:
-    """The row of a process of a link (0: the low one, 1: the high one) for what it got."""
-    rows = peek(record_of(w, link), L_ROWS)
-    return rows & LOW if side else rows >> 32
+    return peek(w, W_LINK_RECORDS) + 8 * LINK_WORDS * link
 
 
 @compiled
@@ -898,30 +952,28 @@ def reaches_beyond(w: int, row: int, target: int) -> bool:
 
 
 @compiled
-def intern_link(w: int, place: int, low: int, high: int, fill: bool) -> int:
-    """The link with these rows at a place of a state, or ``MISS``."""
+def link_of_rows(w: int, x: int, place: int, low: int, high: int, fill: bool) -> int:
+    """The link with these rows at a place of a state, perhaps with ``SPILLS``, or ``MISS``."""
     arena = peek(w, W_ARENA)
-    halves = peek(w, W_HALVES)
-    mine = pair(halves, peek(arena, low + 3), peek(arena, high + 4), fill)
-    theirs = pair(halves, peek(arena, high + 3), peek(arena, low + 4), fill)
+    mine = half(w, x, peek(arena, low + 3), peek(arena, high + 4), fill)
+    theirs = half(w, x, peek(arena, high + 3), peek(arena, low + 4), fill)
     if mine == MISS or theirs == MISS:
         return MISS
-    key = (mine << 32) | theirs
-    link = map_find(peek(w, W_KNOWN_LINKS), key)
-    if link != MISS or not fill:
-        return link
-    link = peek(w, W_LINK_COUNT)
-    if link >= peek(w, W_LINK_CAPACITY) or not has_room(w, W_KNOWN_LINKS):
-        return MISS
-    record = record_of(w, link)
-    poke(record, L_ROWS, (low << 32) | high)
-    poke(record, L_HALVES, key)
+    link = (mine << 32) | theirs
     spills = reaches_beyond(w, low, peek(peek(w, W_HIGH_OF), place))
     spills = spills or reaches_beyond(w, high, peek(peek(w, W_LOW_OF), place))
-    poke(record, L_SPILLS, 1 if spills else 0)
-    poke(w, W_LINK_COUNT, link + 1)
-    map_put(peek(w, W_KNOWN_LINKS), key, link)
-    return link
+    return link | SPILLS if spills else link
+
+
+@compiled
+def rows_of_link(w: int, x: int, link: int, fill: bool) -> int:
+    """The rows of the processes of a link for what they got: the low one's first, or ``MISS``."""
+    keys = peek(peek(w, W_HALVES), P_KEYS)
+    mine = peek(keys, link >> 32)
+    theirs = peek(keys, link & LOW)
+    low = row_of(w, x, mine >> 32, theirs & LOW, fill)
+    high = row_of(w, x, theirs >> 32, mine & LOW, fill)
+    return MISS if low == MISS or high == MISS else (low << 32) | high
 
 
 @compiled
@@ -940,24 +992,27 @@ def close(w: int, x: int, place: int, low: int, high: int, fill: bool) -> int:
             return MISS
         complete = to_low == low and to_high == high
         low, high = to_low, to_high
-    return intern_link(w, place, low, high, fill)
+    return link_of_rows(w, x, place, low, high, fill)
 
 
 @apart(F_CHANGED)
 def changed(
-    w: int, x: int, place: int, link: int, side: int, after: int, messages: int, fill: bool
+    w: int, x: int, place: int, rows: int, side: int, after: int, messages: int, fill: bool
 ) -> int:
-    """The link when its process at ``side`` is in state ``after`` and has sent ``messages``."""
+    """The link when its process at ``side`` is in state ``after`` and has sent ``messages``.
+
+    Perhaps with ``SPILLS``; ``MISS`` if something is not known. ``rows`` are those it has now.
+    """
     arena = peek(w, W_ARENA)
-    mine = row_at(w, link, side)
-    theirs = row_at(w, link, 1 - side)
+    mine = rows & LOW if side else rows >> 32
+    theirs = rows >> 32 if side else rows & LOW
     moved = peek(arena, mine + 3) != after
     if moved:
         mine = row_of(w, x, after, peek(arena, mine + 4), fill)
         if mine == MISS:
             return MISS
     if peek(w, W_PROCESSES) == 1:
-        return intern_link(w, place, mine, mine, fill)
+        return link_of_rows(w, x, place, mine, mine, fill)
     theirs = added(w, x, theirs, messages, fill)
     if moved and peek(w, W_SATURATES) and theirs != MISS:
         alone = local_row(w, after, fill)
@@ -974,80 +1029,78 @@ def changed(
 
 @compiled
 def change(
-    w: int, x: int, place: int, link: int, side: int, after: int, change: int, fill: bool
+    w: int, x: int, place: int, number: int, side: int, after: int, effect: int, fill: bool
 ) -> int:
-    """The link after a numbered change: from memory, else as ``changed``, and remembered."""
-    at = peek(record_of(w, link), L_AFTER + side)
-    number = change >> 32
+    """A link after a numbered change: from memory, else as ``changed``, and remembered."""
+    record = record_of(w, number)
+    at = peek(record, L_AFTER + side)
     memory = peek(w, W_ARENA) + 8 * (at >> 16)
-    remembers = number < (at & UNNUMBERED)
+    remembers = effect >> 32 < (at & UNNUMBERED)
     if remembers:
-        known = peek_half(memory, number)
+        known = peek(memory, effect >> 32)
         if known:
             return known - 1
-    found = changed(w, x, place, link, side, after, change & LOW, fill)
+    found = changed(w, x, place, peek(record, L_ROWS), side, after, effect & LOW, fill)
     if found != MISS and remembers:
-        poke_half(memory, number, found + 1)
+        poke(memory, effect >> 32, found + 1)
     return found
 
 
 @compiled
-def is_open(w: int, place: int, link: int) -> bool:
-    """Is there memory for all numbered changes of a link?"""
-    record = record_of(w, link)
+def new_link(w: int, x: int, link: int) -> int:
+    """Number a link."""
+    rows = rows_of_link(w, x, link, True)
+    number = peek(w, W_LINK_COUNT)
+    if rows == MISS or number >= peek(w, W_LINK_CAPACITY) or not has_room(w, W_KNOWN_LINKS):
+        return MISS
+    poke(record_of(w, number), L_ROWS, rows)
+    poke(w, W_LINK_COUNT, number + 1)
+    return remember(w, W_KNOWN_LINKS, link, number)
+
+
+@compiled
+def is_open(w: int, x: int, place: int) -> bool:
+    """Is there memory for all numbered changes of the link of the state expanded at a place?"""
     n = peek(w, W_PROCESSES)
-    rows = peek(record, L_ROWS)
+    record = record_of(w, peek(peek(x, X_LINKS), place))
     p = peek(peek(w, W_LOW_OF), place)
     q = peek(peek(w, W_HIGH_OF), place)
-    arena = peek(w, W_ARENA)
     changes = peek(w, W_CHANGES)
-    low = peek(changes, peek(arena, (rows >> 32) + 3) * n + q)
-    high = peek(changes, peek(arena, (rows & LOW) + 3) * n + p)
+    low = peek(changes, peek(peek(x, X_STATES), p) * n + q)
+    high = peek(changes, peek(peek(x, X_STATES), q) * n + p)
     after = peek(record, L_AFTER) & UNNUMBERED
     return after >= low and (peek(record, L_AFTER + 1) & UNNUMBERED) >= high
 
 
 @compiled
-def open_side(w: int, link: int, side: int, size: int) -> None:
-    """Give a link memory for ``size`` changes by one of its processes, and a few more."""
-    at = peek(record_of(w, link), L_AFTER + side)
+def open_side(w: int, x: int, number: int, side: int, size: int) -> None:
+    """Give a link memory for ``size`` changes by one of its processes, and a few more.
+
+    Any worker may do so, from memory of its own. If two do at once, one of the two is in vain.
+    """
+    at = peek(record_of(w, number), L_AFTER + side)
     former = at & UNNUMBERED
-    top = peek(w, W_ARENA_TOP)
-    room = min(size + size // 4 + 1, UNNUMBERED - 1) // 2 * 2 + 1
-    words = (room + 1) // 2
-    if former >= size or top + words > peek(w, W_ARENA_CAPACITY):
+    top = peek(x, X_MEMORY)
+    room = min(size + size // 4 + 1, UNNUMBERED - 1)
+    if former >= size or top + room > peek(x, X_MEMORY_END):
         return
     arena = peek(w, W_ARENA)
-    for i in range(words):
-        poke(arena, top + i, 0)
-    for i in range(former):
-        poke_half(arena + 8 * top, i, peek_half(arena + 8 * (at >> 16), i))
-    poke(record_of(w, link), L_AFTER + side, top << 16 | room)
-    poke(w, W_ARENA_TOP, top + words)
+    for i in range(room):
+        poke(arena, top + i, peek(arena, (at >> 16) + i) if i < former else 0)
+    poke(x, X_MEMORY, top + room)
+    poke(record_of(w, number), L_AFTER + side, top << 16 | room)
 
 
-@apart(F_OPEN_LINKS)
-def open_links(w: int, x: int) -> None:
-    """Give all links of X_FROM memory for all changes that have numbers."""
+@apart(F_OPEN_LINK)
+def open_link(w: int, x: int, place: int) -> None:
+    """Give the link of the state expanded at a place memory for all changes that have numbers."""
     n = peek(w, W_PROCESSES)
-    for place in range(peek(w, W_LINKS)):
-        link = peek(peek(x, X_FROM), place)
-        p = peek(peek(w, W_LOW_OF), place)
-        q = peek(peek(w, W_HIGH_OF), place)
-        changes = peek(w, W_CHANGES)
-        open_side(w, link, 0, peek(changes, peek(peek(x, X_STATES), p) * n + q))
-        open_side(w, link, 1, peek(changes, peek(peek(x, X_STATES), q) * n + p))
-
-
-@compiled
-def renamed_row(w: int, x: int, row: int, renaming: int, fill: bool) -> int:
-    """A row of a link after renaming, or ``MISS``."""
-    arena = peek(w, W_ARENA)
-    state = peek(arena, row + 3) * peek(w, W_RENAMINGS) + renaming
-    messages = rename_set(w, x, renaming, peek(arena, row + 4), fill)
-    if messages == MISS:
-        return MISS
-    return row_of(w, x, peek(peek(w, W_RENAME_STATE), state), messages, fill)
+    number = peek(peek(x, X_LINKS), place)
+    p = peek(peek(w, W_LOW_OF), place)
+    q = peek(peek(w, W_HIGH_OF), place)
+    changes = peek(w, W_CHANGES)
+    open_side(w, x, number, 0, peek(changes, peek(peek(x, X_STATES), p) * n + q))
+    open_side(w, x, number, 1, peek(changes, peek(peek(x, X_STATES), q) * n + p))
 
 
 @compiled
@@ -1067,32 +1120,10 @@ def compare_words(a: int, b: int, count: int) -> int:
     return 0
 
 
-@apart(F_RENAME_LINK)
-def rename_link(w: int, x: int, place: int, link: int, renaming: int, fill: bool) -> int:
-    """As ``renamed_link`` for the first time."""
-    n = peek(w, W_PROCESSES)
-    names = peek(w, W_RENAME_PROCESS) + 8 * n * renaming
-    low = renamed_row(w, x, row_at(w, link, 0), renaming, fill)
-    high = renamed_row(w, x, row_at(w, link, 1), renaming, fill)
-    if low == MISS or high == MISS:
-        return MISS
-    p = peek(names, peek(peek(w, W_LOW_OF), place))
-    q = peek(names, peek(peek(w, W_HIGH_OF), place))
-    there = peek(peek(w, W_LINK_OF), p * n + q)
-    if p <= q:
-        known = intern_link(w, there, low, high, fill)
-    else:
-        known = intern_link(w, there, high, low, fill)
-    if known != MISS:
-        poke_half(record_of(w, link) + 8 * L_IMAGES, renaming, known + 1)
-    return known
-
-
 @compiled
-def renamed_link(w: int, x: int, place: int, link: int, renaming: int, fill: bool) -> int:
-    """The link at ``place`` after renaming, or ``MISS``."""
-    known = peek_half(record_of(w, link) + 8 * L_IMAGES, renaming)
-    return known - 1 if known else rename_link(w, x, place, link, renaming, fill)
+def renamed_half(w: int, number: int, renaming: int) -> int:
+    """A half after renaming."""
+    return peek_half(peek(w, W_RENAME_HALF), number * peek(w, W_RENAMINGS) + renaming)
 
 
 # --- Folding a state into one key ---------------------------------------------------------------
@@ -1102,8 +1133,7 @@ def renamed_link(w: int, x: int, place: int, link: int, renaming: int, fill: boo
 def half_of(w: int, links: int, p: int, q: int) -> int:
     """The state of process ``p`` and what it sent to ``q``, as one number."""
     link = peek(links, peek(peek(w, W_LINK_OF), p * peek(w, W_PROCESSES) + q))
-    halves = peek(record_of(w, link), L_HALVES)
-    return halves >> 32 if p <= q else halves & LOW
+    return link >> 32 if p <= q else link & LOW
 
 
 @compiled
@@ -1153,7 +1183,7 @@ def fold_leaves(w: int, x: int, fill: bool) -> int:
     return (peek(new, 0) << 32) | peek(new, 1)
 
 
-@apart(F_FOLD)
+@compiled
 def fold(w: int, x: int, links: int, fill: bool) -> int:
     """The key of a state, given its links and facts, or ``MISS``.
 
@@ -1168,6 +1198,77 @@ def fold(w: int, x: int, links: int, fill: bool) -> int:
         poke(new, p, node)
     poke(new, n, peek(links, peek(w, W_LINKS)))
     return fold_leaves(w, x, fill)
+
+
+@compiled
+def fold_leaves_of_block(w: int, keys: int, nodes: int, out: int, count: int) -> None:
+    """Fold the leaves of ``count`` states to two nodes each; ``nodes`` has n + 1 for each state."""
+    row = peek(w, W_PROCESSES) + 1
+    size = row
+    while size > 2:
+        pairs = size // 2
+        for i in range(count):
+            for j in range(pairs):
+                left = peek(nodes, i * row + 2 * j)
+                poke(keys, i * pairs + j, (left << 32) | peek(nodes, i * row + 2 * j + 1))
+        find_pairs(peek(w, W_NODES), keys, out, count * pairs)
+        for i in range(count):
+            copy_words(out + 8 * i * pairs, nodes + 8 * i * row, pairs)
+            if size & 1:
+                poke(nodes, i * row + pairs, peek(nodes, i * row + size - 1))
+        size = (size + 1) // 2
+
+
+@compiled
+def fold_block(w: int, x: int, records: int, count: int) -> None:
+    """Move ``count`` records to X_FOUND if their keys are known, else to the end of those tried."""
+    n = peek(w, W_PROCESSES)
+    size = peek(w, W_LINKS) + 2
+    keys = peek(x, X_BUFFER)
+    nodes = keys + 8 * LARGEST_SET
+    out = nodes + 8 * LARGEST_SET
+    for i in range(count):
+        links = records + 8 * size * i
+        for p in range(n):
+            other = 1 if p == 0 and n > 1 else 0
+            poke(nodes, i * (n + 1) + p, half_of(w, links, p, other))
+        poke(nodes, i * (n + 1) + n, peek(links, size - 2))
+    for place in range(1, n - 1):
+        for i in range(count):
+            links = records + 8 * size * i
+            for p in range(n):
+                node = peek(nodes, i * (n + 1) + p)
+                other = place if place < p else place + 1
+                poke(keys, i * n + p, (node << 32) | half_of(w, links, p, other))
+        find_pairs(peek(w, W_LEAVES), keys, out, count * n)
+        for i in range(count):
+            copy_words(out + 8 * i * n, nodes + 8 * i * (n + 1), n)
+    fold_leaves_of_block(w, keys, nodes, out, count)
+    found = peek(x, X_FOUND) + 16 * peek(x, X_FOUND_COUNT)
+    tried = peek(x, X_OUT) + 8 * size * peek(x, X_OUT_TRIED)
+    for i in range(count):
+        record = records + 8 * size * i
+        left = peek(nodes, i * (n + 1))
+        right = peek(nodes, i * (n + 1) + 1)
+        if left != MISS and right != MISS:
+            poke(found, 0, (left << 32) | right)
+            poke(found, 1, peek(record, size - 1))
+            found += 16
+        else:
+            copy_words(record, tried, size)
+            tried += 8 * size
+    poke(x, X_FOUND_COUNT, (found - peek(x, X_FOUND)) // 16)
+    poke(x, X_OUT_TRIED, (tried - peek(x, X_OUT)) // (8 * size))
+
+
+@apart(F_FOLD_FOUND)
+def fold_found(w: int, x: int) -> None:
+    """Move those records of X_OUT that were not tried yet to X_FOUND, if their keys are known."""
+    size = peek(w, W_LINKS) + 2
+    end = peek(x, X_OUT_COUNT)
+    for first in range(peek(x, X_OUT_TRIED), end, BLOCK):
+        fold_block(w, x, peek(x, X_OUT) + 8 * size * first, min(BLOCK, end - first))
+    poke(x, X_OUT_COUNT, peek(x, X_OUT_TRIED))
 
 
 @compiled
@@ -1210,7 +1311,7 @@ def unfold_halves(w: int, x: int, key: int) -> None:
 
 @apart(F_UNFOLD_LINKS)
 def unfold_links(w: int, x: int, key: int) -> None:
-    """Set X_FROM to the links and facts of a key, X_STATES to its process states."""
+    """Set X_FROM and X_LINKS to the links and facts of a key, X_STATES to its process states."""
     n = peek(w, W_PROCESSES)
     unfold_halves(w, x, key)
     halves = peek(x, X_HALVES)
@@ -1222,7 +1323,9 @@ def unfold_links(w: int, x: int, key: int) -> None:
         q = peek(peek(w, W_HIGH_OF), place)
         mine = peek(halves, p * n + q)
         theirs = peek(halves, q * n + p)
-        poke(u, place, map_find(peek(w, W_KNOWN_LINKS), (mine << 32) | theirs))
+        link = (mine << 32) | theirs
+        poke(u, place, link)
+        poke(peek(x, X_LINKS), place, map_find(peek(w, W_KNOWN_LINKS), link))
         poke(states, p, peek(keys, mine) >> 32)
         poke(states, q, peek(keys, theirs) >> 32)
     poke(u, peek(w, W_LINKS), peek(peek(x, X_LAYERS), n))
@@ -1284,12 +1387,13 @@ def rename_links(w: int, x: int, renaming: int, links: int, to: int, fill: bool)
     names = peek(w, W_RENAME_PROCESS) + 8 * n * renaming
     count = peek(w, W_LINKS)
     for place in range(count):
-        link = renamed_link(w, x, place, peek(links, place), renaming, fill)
-        if link == MISS:
-            return False
         p = peek(names, peek(peek(w, W_LOW_OF), place))
         q = peek(names, peek(peek(w, W_HIGH_OF), place))
-        poke(to, peek(peek(w, W_LINK_OF), p * n + q), link)
+        mine = renamed_half(w, peek(links, place) >> 32, renaming)
+        theirs = renamed_half(w, peek(links, place) & LOW, renaming)
+        if p > q:
+            mine, theirs = theirs, mine
+        poke(to, peek(peek(w, W_LINK_OF), p * n + q), (mine << 32) | theirs)
     facts = rename_set(w, x, renaming, peek(links, count), fill)
     poke(to, count, facts)
     return facts != MISS
@@ -1323,36 +1427,21 @@ def canonical(w: int, x: int, fill: bool) -> bool:
 
 @apart(F_EMIT)
 def emit(w: int, x: int, kind: int, parent: int, fill: bool) -> bool:
-    """Put the key of the least renaming of X_TO into X_FOUND; False on a miss.
-
-    If it has no key yet, a record of it goes to X_OUT.
-    """
+    """Put a record of the least renaming of X_TO into X_OUT; False on a miss."""
     if not canonical(w, x, fill):
         return False
-    links = peek(x, X_TO)
-    key = fold(w, x, links, fill)
-    step = (parent << KIND_BITS) | kind
-    if key == MISS and fill:
-        return False
-    if key == MISS:
-        count = peek(x, X_OUT_COUNT)
-        size = peek(w, W_LINKS) + 2
-        at = peek(x, X_OUT) + 8 * count * size
-        copy_words(links, at, size - 1)
-        poke(at, size - 1, step)
-        poke(x, X_OUT_COUNT, count + 1)
-    else:
-        count = peek(x, X_FOUND_COUNT)
-        found = peek(x, X_FOUND) + 16 * count
-        poke(found, 0, key)
-        poke(found, 1, step)
-        poke(x, X_FOUND_COUNT, count + 1)
+    count = peek(x, X_OUT_COUNT)
+    size = peek(w, W_LINKS) + 2
+    at = peek(x, X_OUT) + 8 * count * size
+    copy_words(peek(x, X_TO), at, size - 1)
+    poke(at, size - 1, (parent << KIND_BITS) | kind)
+    poke(x, X_OUT_COUNT, count + 1)
     return True
 
 
 @entry_point
 def enter(w: int, x: int, before: int, fill: bool) -> bool:
-    """Emit the vector in X_VECTOR, settled and made canonical: an initial state, or one to find.
+    """Set X_FOUND to the key of the vector in X_VECTOR, settled and made canonical.
 
     ``before`` is the set of facts that was there before its last step.
     """
@@ -1368,7 +1457,7 @@ def enter(w: int, x: int, before: int, fill: bool) -> bool:
         link = entered(w, x, place, v, p, q, fill)
         if link == MISS:
             return False
-        poke(to, place, link)
+        poke(to, place, link & ~SPILLS)
     for p in range(n if peek(w, W_SATURATES) else 0):
         row = local_row(w, peek(v, p), fill)
         if row == MISS:
@@ -1384,7 +1473,13 @@ def enter(w: int, x: int, before: int, fill: bool) -> bool:
         if kept == MISS:
             return False
         poke(to, count, kept)
-    return emit(w, x, 0, 0, fill)
+    if not canonical(w, x, fill):
+        return False
+    key = fold(w, x, to, fill)
+    poke(peek(x, X_FOUND), 0, key)
+    poke(peek(x, X_FOUND), 1, 0)
+    poke(x, X_FOUND_COUNT, 1)
+    return key != MISS
 
 
 @compiled
@@ -1394,7 +1489,7 @@ def entered(w: int, x: int, place: int, v: int, p: int, q: int, fill: bool) -> i
     arena = peek(w, W_ARENA)
     if n == 1:
         low = row_of(w, x, peek(v, 0), 0, fill)
-        return low if low == MISS else intern_link(w, place, low, low, fill)
+        return low if low == MISS else link_of_rows(w, x, place, low, low, fill)
     channel = n + peek(peek(w, W_CHANNEL_OF), q * n + p)
     low = row_of(w, x, peek(v, p), peek(v, channel), fill)
     channel = n + peek(peek(w, W_CHANNEL_OF), p * n + q)
@@ -1438,13 +1533,15 @@ def spill_row(w: int, x: int, source: int, row: int, fill: bool) -> int:
         place = peek(peek(w, W_LINK_OF), source * n + target)
         side = 1 if source > target else 0
         state = peek(peek(x, X_TO_STATES), source)
-        old = peek(to, place)
-        link = changed(w, x, place, old, side, state, peek(bundle, 3 + 2 * j), fill)
+        rows = rows_of_link(w, x, peek(to, place), fill)
+        if rows == MISS:
+            return MISS
+        link = changed(w, x, place, rows, side, state, peek(bundle, 3 + 2 * j), fill)
         if link == MISS:
             return MISS
-        if link != old:
+        if link & ~SPILLS != peek(to, place):
             news = 1
-        poke(to, place, link)
+        poke(to, place, link & ~SPILLS)
     return news
 
 
@@ -1458,11 +1555,15 @@ def spill(w: int, x: int, fill: bool) -> bool:
     while news:
         news = 0
         for place in range(peek(w, W_LINKS)):
-            link = peek(peek(x, X_TO), place)
-            if not peek(record_of(w, link), L_SPILLS):
+            p = peek(peek(w, W_LOW_OF), place)
+            q = peek(peek(w, W_HIGH_OF), place)
+            rows = rows_of_link(w, x, peek(peek(x, X_TO), place), fill)
+            if rows == MISS:
+                return False
+            if not reaches_beyond(w, rows >> 32, q) and not reaches_beyond(w, rows & LOW, p):
                 continue
-            low = spill_row(w, x, peek(peek(w, W_LOW_OF), place), row_at(w, link, 0), fill)
-            high = spill_row(w, x, peek(peek(w, W_HIGH_OF), place), row_at(w, link, 1), fill)
+            low = spill_row(w, x, p, rows >> 32, fill)
+            high = spill_row(w, x, q, rows & LOW, fill)
             if low == MISS or high == MISS:
                 return False
             news |= low | high
@@ -1556,11 +1657,12 @@ def take(w: int, x: int, p: int, entry: int, fill: bool) -> bool:
         if (q == p and n > 1) or not (moves or effect & LOW):
             continue
         place = peek(peek(w, W_LINK_OF), p * n + q)
-        link = change(w, x, place, peek(u, place), 1 if p > q else 0, after, effect, fill)
+        number = peek(peek(x, X_LINKS), place)
+        link = change(w, x, place, number, 1 if p > q else 0, after, effect, fill)
         if link == MISS:
             return False
-        poke(v, place, link)
-        spills |= peek(record_of(w, link), L_SPILLS)
+        poke(v, place, link & ~SPILLS)
+        spills |= link & SPILLS
     if not moves:
         facts = union(w, x, peek(u, last), peek(at, 2), fill)
     else:
@@ -1595,9 +1697,9 @@ def adds_nothing(w: int, x: int, p: int, entry: int, fill: bool) -> bool:
         if not effect & LOW:
             continue
         place = peek(peek(w, W_LINK_OF), p * n + q)
-        link = peek(u, place)
-        side = 1 if p > q else 0
-        if change(w, x, place, link, side, peek(at, 0), effect, fill) != link:
+        number = peek(peek(x, X_LINKS), place)
+        link = change(w, x, place, number, 1 if p > q else 0, peek(at, 0), effect, fill)
+        if link == MISS or link & ~SPILLS != peek(u, place):
             return False
     facts = peek(u, peek(w, W_LINKS))
     return union(w, x, facts, peek(at, 2), fill) == facts
@@ -1609,7 +1711,8 @@ def row_for(w: int, x: int, p: int, q: int, fill: bool) -> int:
     if q == p:
         return local_row(w, peek(peek(x, X_STATES), p), fill)
     place = peek(peek(w, W_LINK_OF), p * peek(w, W_PROCESSES) + q)
-    return row_at(w, peek(peek(x, X_FROM), place), 1 if p > q else 0)
+    rows = peek(record_of(w, peek(peek(x, X_LINKS), place)), L_ROWS)
+    return rows & LOW if p > q else rows >> 32
 
 
 @apart(F_EXPAND_ROW)
@@ -1634,6 +1737,12 @@ def expand_row(w: int, x: int, p: int, q: int, which: int, parent: int, fill: bo
 def load(w: int, x: int, key: int, which: int, fill: bool) -> bool:
     """Prepare to expand a state; False on a miss."""
     unfold_links(w, x, key)
+    links = peek(x, X_LINKS)
+    for place in range(peek(w, W_LINKS)):
+        if peek(links, place) == MISS and fill:
+            poke(links, place, new_link(w, x, peek(peek(x, X_FROM), place)))
+        if peek(links, place) == MISS:
+            return False
     if which != MOVES:
         return True
     facts = peek(x, X_FROM) + 8 * peek(w, W_LINKS)
@@ -1650,12 +1759,8 @@ def expand_state(w: int, x: int, key: int, which: int, parent: int, fill: bool) 
         put_aside(x, parent, n, n, MISS)
         return
     for place in range(peek(w, W_LINKS)):
-        if not is_open(w, place, peek(peek(x, X_FROM), place)):
-            if fill:
-                open_links(w, x)
-            else:
-                put_aside(x, parent, n, 0, MISS)
-            break
+        if not is_open(w, x, place):
+            open_link(w, x, place)
     for p in range(n):
         for q in range(n):
             expand_row(w, x, p, q, which, parent, fill)
@@ -1836,8 +1941,9 @@ def expand_plain(w: int, x: int, key: int, which: int, parent: int, fill: bool) 
 @compiled
 def has_output_room(x: int, room: int) -> bool:
     """Do ``room`` more records fit, and as many tasks?"""
+    room_to_find = peek(x, X_FOUND_CAPACITY) - (peek(x, X_OUT_COUNT) - peek(x, X_OUT_TRIED))
     records = peek(x, X_OUT_COUNT) + room <= peek(x, X_OUT_CAPACITY)
-    records = records and peek(x, X_FOUND_COUNT) + room <= peek(x, X_FOUND_CAPACITY)
+    records = records and peek(x, X_FOUND_COUNT) + room <= room_to_find
     return records and peek(x, X_MISSED_COUNT) + room <= peek(x, X_MISSED_CAPACITY)
 
 
@@ -1853,12 +1959,25 @@ def expand(
     plain = peek(w, W_PLAIN)
     for i in range(first, end):
         if not has_output_room(x, room):
-            return i
+            end = i
+            break
         if plain:
             expand_plain(w, x, peek(keys, i), which, i, fill)
-        else:
-            expand_state(w, x, peek(keys, i), which, i, fill)
+            continue
+        expand_state(w, x, peek(keys, i), which, i, fill)
+        if peek(x, X_OUT_COUNT) - peek(x, X_OUT_TRIED) >= BLOCK:
+            fold_found(w, x)
+    if not plain:
+        fold_found(w, x)
     return end
+
+
+@entry_point
+def prepare_links(w: int, x: int, keys: int, first: int, end: int, which: int) -> None:
+    """Put aside those of the states ``keys[first:end]`` that cannot be expanded yet."""
+    for i in range(first, end):
+        if not load(w, x, peek(keys, i), which, False):
+            put_aside(x, i, peek(w, W_PROCESSES), 0, MISS)
 
 
 @entry_point
@@ -1888,8 +2007,8 @@ def redo(
             expand_plain_row(w, x, p, q, which, task >> 40, entry, fill)
             continue
         if p == n and q == 0:
-            unfold_links(w, x, peek(keys, task >> 40))
-            open_links(w, x)
+            if not load(w, x, peek(keys, task >> 40), which, fill):
+                put_aside(x, task >> 40, n, 0, MISS)
             position = MISS
             continue
         if p == n:
@@ -1970,6 +2089,7 @@ def fold_records(w: int, x: int, first: int) -> int:
     poke(x, X_FOUND_COUNT, (found - peek(x, X_FOUND)) // 16)
     if count == peek(x, X_OUT_COUNT):
         poke(x, X_OUT_COUNT, 0)
+        poke(x, X_OUT_TRIED, 0)
     return count
 
 
@@ -2278,6 +2398,7 @@ ENTRY_POINTS: tuple[Any, ...] = (
     reindex_pairs,
     add_row,
     expand,
+    prepare_links,
     redo,
     sift,
     fold_records,

@@ -150,10 +150,10 @@ class Pairs:
         """Bytes held."""
         return self.keys.nbytes + self.index.nbytes
 
-    def make_room(self) -> None:
+    def make_room(self, extra: int = 0) -> None:
         """Grow if it is nearly full; the index is at most 80 percent full."""
         count = int(self.block[k.P_COUNT])
-        wanted = count + count // 32 + (1 << 10)
+        wanted = count + count // 32 + (1 << 10) + extra
         if wanted > len(self.keys):
             grown = np.zeros(wanted + wanted // 8, np.int64)
             grown[:count] = self.keys[:count]
@@ -287,6 +287,7 @@ class Tables(Generic[State, Message, Action, Fact]):
         self._place(k.W_SOURCE_OF, np.array([q for q, _ in self.channels] or [0], np.int64))
         self._place(k.W_TARGET_OF, np.array([p for _, p in self.channels] or [0], np.int64))
         self._place(k.W_RENAME_PROCESS, np.array(self.renamings, np.int64).reshape(-1))
+        self._place(k.W_COMPOSED, np.array(self._compose, np.int64).reshape(-1))
         former = [[renaming.index(p) for p in range(n)] for renaming in self.renamings]
         self._place(k.W_FORMER_PROCESS, np.array(former, np.int64).reshape(-1))
         self._place(k.W_LOCAL, np.full(1 << 10, k.MISS, np.int64))
@@ -310,6 +311,8 @@ class Tables(Generic[State, Message, Action, Fact]):
         for slot in MAP_SLOTS:
             self._maps[slot] = Map(1 << 12, self.w, slot)
         self._pairs = {slot: Pairs(self.w, slot) for slot in PAIR_SLOTS}
+        self._place(k.W_RENAME_HALF, np.zeros(0, np.int64))
+        self._make_room_for_halves()
 
     def _lay_out_links(self) -> None:
         """A link for each two processes; a single process has one with itself."""
@@ -324,10 +327,8 @@ class Tables(Generic[State, Message, Action, Fact]):
         self._place(k.W_LOW_OF, np.array([p for p, _ in ends], np.int64))
         self._place(k.W_HIGH_OF, np.array([q for _, q in ends], np.int64))
         self._place(k.W_CHANGES, np.zeros((1 << 10) * n, np.int64))
-        words = k.L_IMAGES + (len(self.renamings) + 1) // 2
-        self.w[k.W_LINK_WORDS] = words
         self.w[k.W_LINK_CAPACITY] = 1 << 12
-        self._place(k.W_LINK_RECORDS, np.zeros((1 << 12) * words, np.int64))
+        self._place(k.W_LINK_RECORDS, np.zeros((1 << 12) * k.LINK_WORDS, np.int64))
 
     def _group(self) -> list[tuple[int, ...]]:
         """All renamings of interchangeable processes, as tuples of positions; identity first."""
@@ -350,10 +351,11 @@ class Tables(Generic[State, Message, Action, Fact]):
             table.make_room(0)
         for pairs in self._pairs.values():
             pairs.make_room()
+        self._make_room_for_halves()
         capacity = int(self.w[k.W_LINK_CAPACITY])
         if self.w[k.W_LINK_COUNT] * 3 > capacity * 2:
             capacity += capacity // 2
-            self._extend(k.W_LINK_RECORDS, capacity, int(self.w[k.W_LINK_WORDS]))
+            self._extend(k.W_LINK_RECORDS, capacity, k.LINK_WORDS)
             self.w[k.W_LINK_CAPACITY] = capacity
         if self.w[k.W_ARENA_TOP] * 2 > self.w[k.W_ARENA_CAPACITY]:
             self._extend(k.W_ARENA, int(self.w[k.W_ARENA_CAPACITY]) * 2, 1)
@@ -365,6 +367,24 @@ class Tables(Generic[State, Message, Action, Fact]):
             self._place(k.W_SET_INDEX, np.zeros(capacity * 2, np.int64))
             self.w[k.W_SET_MASK] = capacity * 2 - 1
             k.reindex_sets(self.address)
+
+    def _make_room_for_halves(self) -> None:
+        """A group of renamings of a half must fit, and all renamings of each."""
+        halves, group = self._pairs[k.W_HALVES], len(self.renamings)
+        halves.make_room(group)
+        self._extend(k.W_RENAME_HALF, len(halves.keys) * group // 2 + 1, 1)
+
+    def give_memory(self, x: Words) -> None:
+        """Let a worker have memory of its own in the arena, for what links remember."""
+        room = min(max(int(self.w[k.W_ARENA_TOP]) // 2, 1 << 14), 1 << 20)
+        if x[k.X_MEMORY_END] - x[k.X_MEMORY] >= room // 2:
+            return
+        top = int(self.w[k.W_ARENA_TOP])
+        if top + room > self.w[k.W_ARENA_CAPACITY]:
+            self._extend(k.W_ARENA, (top + room) * 2, 1)
+            self.w[k.W_ARENA_CAPACITY] = len(self._arrays[k.W_ARENA])
+        x[k.X_MEMORY], x[k.X_MEMORY_END] = top, top + room
+        self.w[k.W_ARENA_TOP] = top + room
 
     def _extend(self, slot: int, count: int, row: int, fill: int = 0) -> None:
         """Let the array at ``slot`` have at least ``count`` rows."""
@@ -595,8 +615,8 @@ class Tables(Generic[State, Message, Action, Fact]):
         try:
             for question in asked.reshape(-1, 3).tolist():
                 self._answer([(question[0], question[1], question[2])])
-        except IndexError:
-            return False  # a state or message that was asked about does not exist
+        except (IndexError, AssertionError, ModelError):
+            return False  # what was asked about does not exist, or is something else
         return np.array_equal(self._summary(), summary)
 
     def place(self, arrays: list[np.ndarray[Any, Any]]) -> None:
@@ -625,8 +645,14 @@ class Tables(Generic[State, Message, Action, Fact]):
         return np.array([len(self.states), len(self.tokens), checksum_of(parts)], np.int64)
 
     def keep(self, state: int, token: int) -> None:
-        """Tell the kernel which message stands for ``token`` in a channel to ``state``, if any."""
-        self._maps[k.W_KEPT].put(state << 32 | token, self.kept_for(state, token) + 1)
+        """Tell the kernel which message stands for ``token`` in a channel to ``state``, if any.
+
+        And the same of all renamings, which it may soon ask about.
+        """
+        self.kept_for(state, token)
+        table = self._maps[k.W_KEPT]
+        for image in zip(self._state_images[state], self._token_images[token], strict=True):
+            table.put(image[0] << 32 | image[1], self.kept[image] + 1)
 
     def kept_for(self, state: int, token: int) -> int:
         """The message that stands for ``token`` in a channel to ``state``, or -1 for none.
