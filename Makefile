@@ -32,6 +32,9 @@ check-all: $(VENV)/ready ## the long runs: both profiles, larger bounds, all mut
 	$(RUN) -m model_check --servers 3 --terms 2 --with membership --refinement
 	$(RUN) -m model_check --servers 3 --terms 2 --log-length 2 --with snapshot --refinement
 	$(RUN) -m model_check --servers 3 --terms 2 --log-length 3 --with snapshot,membership --refinement
+	$(RUN) -m model_check --servers 3 --terms 2 --log-length 1 --with reads --refinement
+	$(RUN) -m model_check --servers 3 --terms 1 --log-length 3 --with reads,membership --refinement
+	$(RUN) -m model_check --servers 2 --terms 2 --log-length 2 --with reads,snapshot --refinement
 	$(RUN) -m model_check prove --seed 1 --quiet
 	$(RUN) -m model_check prove --states
 	$(RUN) -m model_check prove --mutants

@@ -590,10 +590,7 @@ def _raft_model(options: argparse.Namespace) -> RaftModel:
     more: tuple[Property, ...] = ()
     if options.refinement:
         _refuse_unrefined(membership, parallel_write)
-        more = _refinement(
-            "joint" if membership else "static",
-            "-snapshots" if snapshots else "-reads" if clients and clients.reads else "",
-        )
+        more = _refinement(membership, snapshots, clients)
     return RaftModel(
         bounds,
         profile,
@@ -677,13 +674,17 @@ def _refuse_unrefined(membership: Membership | None, disks: ParallelWrite | None
         )
 
 
-def _refinement(membership: str, more: str) -> tuple[Property, ...]:
+def _refinement(
+    membership: Membership | None, snapshots: Snapshots | None, clients: ClientBounds | None
+) -> tuple[Property, ...]:
     """Every step of a server is one of the abstract protocol; loaded only here, with z3."""
     from model_check.proof.abstraction import Abstraction
     from model_check.proof.refinement import refinement_of
-    from model_check.proof.theory import THEORIES
+    from model_check.proof.theory import theory_about
 
-    predicate = refinement_of(Abstraction(THEORIES[membership + more].state))
+    reads = clients is not None and clients.reads > 0
+    theory = theory_about(joint=bool(membership), snapshots=bool(snapshots), reads=reads)
+    predicate = refinement_of(Abstraction(theory.state))
     return (
         Property(
             name="refinement",

@@ -35,8 +35,14 @@ from model_check.proof.prover import (
     with_z3,
 )
 from model_check.proof.runs import Counts, LemmaBroken, Runs
-from model_check.proof.theory import THEORIES, Theory, without_guard, without_lemma
-from model_check.raft_model import Bounds, Membership
+from model_check.proof.theory import (
+    THEORIES,
+    Theory,
+    theory_about,
+    without_guard,
+    without_lemma,
+)
+from model_check.raft_model import Bounds, Membership, Snapshots
 
 OF_ANYTHING: dict[str, tuple[str, Callable[[], Iterator[Obligation]]]] = {
     "quorums": ("quorums of finite sets share a server", quorums.obligations),
@@ -218,7 +224,7 @@ GROUPS: dict[str, Sequence[Lemma]] = {
     "reads and membership": [*lemmas.FOR_READS, *lemmas.FOR_MEMBERSHIP],
     "snapshots": snapshots.LEMMAS,
     "membership": [*membership.ORIGINS, *membership.SPANS],
-    "reads": reads.LEMMAS,
+    "reads": [*reads.LEMMAS, *reads.FOR_MEMBERSHIP],
     "what follows": [*membership.with_steps(lemmas.CONSEQUENCES), *reads.CONSEQUENCES],
 }
 
@@ -236,53 +242,74 @@ def list_lemmas() -> str:
 
 # --- The lemmas on states of spec ---------------------------------------------------------------
 
+
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """What runs of a cluster are bounded by."""
+
+    bounds: Bounds
+    changes: int = 0
+    snapshots: int = 0
+    rounds: int = 0
+
+    def runs(self, profile: str) -> Runs:
+        """Its runs, of the protocol that is about all that may happen there."""
+        theory = theory_about(
+            joint=self.changes > 0, snapshots=self.snapshots > 0, reads=self.rounds > 0
+        )
+        membership = Membership(changes=self.changes) if self.changes else None
+        snapshots = Snapshots(count=self.snapshots) if self.snapshots else None
+        return Runs(self.bounds, profile, theory, membership, snapshots, self.rounds)
+
+    def __str__(self) -> str:
+        sizes = (self.bounds.servers, self.bounds.terms, self.bounds.log_length)
+        return " / ".join(map(str, (*sizes, self.changes, self.snapshots, self.rounds)))
+
+
 EXHAUSTED = (
-    (Bounds(servers=2, terms=1, log_length=2), 0),
-    (Bounds(servers=2, terms=2, log_length=1), 0),
-    (Bounds(servers=3, terms=1, log_length=0), 0),
-    (Bounds(servers=2, terms=2, log_length=3), 1),
+    Cluster(Bounds(servers=2, terms=1, log_length=2)),
+    Cluster(Bounds(servers=2, terms=2, log_length=1)),
+    Cluster(Bounds(servers=3, terms=1, log_length=0)),
+    Cluster(Bounds(servers=2, terms=2, log_length=3), changes=1),
+    Cluster(Bounds(servers=2, terms=1, log_length=2), snapshots=2),
+    Cluster(Bounds(servers=2, terms=1, log_length=1), rounds=1),
 )
-"""With how many membership changes."""
 WALKED = (
-    (Bounds(servers=3, terms=3, log_length=3), 0),
-    (Bounds(servers=5, terms=4, log_length=4), 0),
-    (Bounds(servers=3, terms=3, log_length=5), 2),
-    (Bounds(servers=4, terms=3, log_length=4), 1),
+    Cluster(Bounds(servers=3, terms=3, log_length=3)),
+    Cluster(Bounds(servers=5, terms=4, log_length=4)),
+    Cluster(Bounds(servers=3, terms=3, log_length=5), changes=2),
+    Cluster(Bounds(servers=4, terms=3, log_length=4), changes=1),
+    Cluster(Bounds(servers=3, terms=3, log_length=3), snapshots=2),
+    Cluster(Bounds(servers=3, terms=3, log_length=3), rounds=2),
+    Cluster(Bounds(servers=3, terms=3, log_length=4), changes=1, snapshots=2, rounds=2),
 )
 WALKS, WALK_LENGTH = 20, 300
 
 
 def run_states(seed: int) -> int:
     """Evaluate every lemma in plain states of small clusters. Prints the table."""
-    print("| servers / terms / log / changes | which | states | steps | lemma evaluations | s |")
+    of = "servers / terms / log / changes / snapshots / rounds"
+    print(f"| {of} | which | states | steps | lemma evaluations | s |")
     print("|---|---|---|---|---|---|")
     try:
-        for bounds, changes in EXHAUSTED:
-            started, runs = time.process_time(), _runs(bounds, "paper", changes)
-            _tell_counts(bounds, changes, "all plain states", runs.exhaust(), started)
-        for bounds, changes in WALKED:
-            started, runs = time.process_time(), _runs(bounds, "server", changes)
+        for cluster in EXHAUSTED:
+            started, runs = time.process_time(), cluster.runs("paper")
+            _tell_counts(cluster, "all plain states", runs.exhaust(), started)
+        for cluster in WALKED:
+            started, runs = time.process_time(), cluster.runs("server")
             for walk in range(WALKS):
                 runs.walk(WALK_LENGTH, seed + walk)
             which = f"{WALKS} random walks of {WALK_LENGTH} steps"
-            _tell_counts(bounds, changes, which, runs.counts, started)
+            _tell_counts(cluster, which, runs.counts, started)
     except (NotRefined, LemmaBroken) as error:
         print(f"refuted: {error}")
         return EXIT_VIOLATED
     return EXIT_OK
 
 
-def _runs(bounds: Bounds, profile: str, changes: int) -> Runs:
-    """Runs of the protocol with joint consensus if there are membership changes."""
-    if not changes:
-        return Runs(bounds, profile)
-    return Runs(bounds, profile, THEORIES["joint"], Membership(changes=changes))
-
-
-def _tell_counts(bounds: Bounds, changes: int, which: str, counts: Counts, started: float) -> None:
+def _tell_counts(cluster: Cluster, which: str, counts: Counts, started: float) -> None:
     print(
-        f"| {bounds.servers} / {bounds.terms} / {bounds.log_length} / {changes} "
-        f"| {which} | {counts.states:,} "
+        f"| {cluster} | {which} | {counts.states:,} "
         f"| {counts.transitions:,} | {counts.evaluations:,} "
         f"| {time.process_time() - started:.0f} |",
         flush=True,

@@ -139,7 +139,8 @@ SAMPLE = [
     ("static-snapshots", "install_and_discard_log", "lacks the last entry"),
     ("joint", "append_configuration", "latest is committed"),
     ("joint", "append_configuration", "next configuration"),
-    ("static-reads", "request_read", "own term is committed"),
+    ("static-reads", "serve_read", "own term is committed"),
+    ("static-reads", "serve_read", "confirmed"),
     ("static-reads", "confirm_read", "same term"),
 ]
 
@@ -249,9 +250,9 @@ WRONG: dict[str, tuple[Theory, Action, Change]] = {
         snapshots.install_and_discard_log,
         lambda s, after, n, m: {"last_index": s.last_index},
     ),
-    "a read is served at once": (
+    "a read is confirmed as soon as it begins": (
         STATIC_READS,
-        reads.request_read,
+        reads.begin_read,
         lambda s, after, n, r: {"read_confirmed": lambda q, k: True},
     ),
 }
@@ -300,7 +301,7 @@ def test_lemmas_are_sentences_with_a_source(lemma: Lemma) -> None:
 HISTORY = {
     "elected", "leader_of", "voters", "election_last", "term_last", "log_term", "log_value",
     "counted", "holders", "count_last", "commit_term", "commit_event",
-    "counted_before", "term_before",
+    "counted_before", "elected_before", "term_before",
 }  # fmt: skip
 
 

@@ -26,6 +26,7 @@ from model_check.proof.logic import Server as ServerVariable
 from model_check.proof.logic import Term as TermVariable
 from model_check.proof.logic import all_of, any_of, implies, negation
 from model_check.proof.membership import JointState
+from model_check.proof.reads import ReadState
 from model_check.proof.refinement import check_step, local_state, refinement_of
 from model_check.proof.snapshots import SnapshotState
 from model_check.proof.state import State
@@ -38,15 +39,29 @@ from spec.events import (
     ClientRequest,
     ElectionTimeout,
     HeartbeatTimeout,
+    ReadReady,
+    ReadRequest,
     Receive,
     Restart,
 )
 from spec.log import last_index
-from spec.messages import AppendEntriesSuccess, InstallSnapshot
+from spec.messages import AppendEntriesSuccess, InstallSnapshot, RequestVoteResponse
 from spec.raft import PAPER, step
 from spec.snapshot import taken
-from spec.state import Command, Configuration, Index, Log, Server, Snapshot, Term
-from tests.cluster import S1, S2, Cluster, append_entries, follower, receive
+from spec.state import (
+    ClientId,
+    Command,
+    Configuration,
+    Index,
+    Leader,
+    Log,
+    RequestId,
+    Round,
+    Server,
+    Snapshot,
+    Term,
+)
+from tests.cluster import S1, S2, S3, Cluster, append_entries, follower, receive
 
 # --- Single steps -------------------------------------------------------------------------------
 
@@ -146,6 +161,87 @@ def test_every_step_with_snapshots_is_refined(
         assert re.search(f"{witness} +reached", said)
 
 
+@pytest.mark.parametrize(
+    "bounds",
+    [
+        ["--servers", "3", "--terms", "1", "--log-length", "1", "--with", "reads"],
+        ["--servers", "2", "--terms", "1", "--log-length", "3", "--with", "reads,membership"],
+        ["--servers", "2", "--terms", "1", "--log-length", "2", "--with", "reads,snapshot"],
+    ],
+    ids=["static", "joint", "whole"],
+)
+def test_every_step_with_reads_is_refined(
+    bounds: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*bounds, "--refinement", "--property", "refinement", "--no-goals"]) == 0
+    said = capsys.readouterr().out
+    line = next(x for x in said.splitlines() if x.startswith("refinement "))
+    _, checked, refined = line.replace(",", "").split()
+    assert 100 < int(refined) < int(checked)
+    assert re.search("read_shows_known +reached", said)
+
+
+@pytest.mark.parametrize(
+    "feature", ["parallel-write", "single-server"], ids=lambda feature: str(feature)
+)
+def test_what_no_theory_is_about_is_usage(feature: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--servers", "2", "--terms", "2", "--with", feature, "--refinement"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "--refinement is to" in line
+
+
+def test_a_read_is_told_in_actions() -> None:
+    """A round begins, is confirmed, and serves the request that had arrived (§8)."""
+    seen = Abstraction(ReadState)
+    leader, answer = leader_that_has_committed()
+    answered = answer.message
+    assert isinstance(answered, AppendEntriesSuccess)
+    name = RequestId(client_id=ClientId(9), serial_number=1)
+    asked, effects = step(PAPER, leader, ReadRequest(read_id=name))
+    actions = check_step(leader, ReadRequest(read_id=name), asked, effects, seen)
+    assert actions == ["begin_read", "send_entries", "send_entries"]
+    event = replace(answer, message=replace(answered, round=Round(1)))
+    served, effects = step(PAPER, asked, event)
+    assert check_step(asked, event, served, effects, seen) == ["serve_read"]
+    (ready,) = effects
+    assert ready == ReadReady(read_id=name, read_index=leader.commit_index)
+    for wrong in (Index(0), Index(leader.commit_index + 1)):
+        answers = (ReadReady(read_id=name, read_index=wrong),)
+        with pytest.raises(NotRefined, match="another index"):
+            check_step(asked, event, served, answers, seen)
+    with pytest.raises(NotRefined, match="without a round"):
+        check_step(leader, ReadRequest(read_id=name), leader, (ready,), seen)
+
+
+def test_a_read_that_joins_a_round_under_way_is_refused() -> None:
+    """Heartbeats of that round were sent before it arrived (D6.4)."""
+    leader, _ = leader_that_has_committed()
+    first, second = (
+        ReadRequest(read_id=RequestId(client_id=ClientId(9), serial_number=i)) for i in (1, 2)
+    )
+    asked, _ = step(PAPER, leader, first)
+    both, effects = step(PAPER, asked, second)
+    assert isinstance(both.role, Leader)
+    assert check_step(asked, second, both, effects, Abstraction(ReadState)) == []
+    reads = both.role.reads
+    joined = replace(reads, confirming=reads.confirming | reads.waiting, waiting=frozenset())
+    wrong = replace(both, role=replace(both.role, reads=joined))
+    with pytest.raises(NotRefined, match="before it arrived"):
+        check_step(asked, second, wrong, effects, Abstraction(ReadState))
+
+
+def leader_that_has_committed() -> tuple[Server, Receive]:
+    """A leader of three that has committed an entry of its term, and the answer that let it."""
+    server, _ = step(PAPER, initial_server(S1, [S1, S2, S3]), ElectionTimeout())
+    granted = RequestVoteResponse(term=server.current_term, vote_granted=True)
+    server, _ = step(PAPER, server, Receive(source=S2, message=granted))
+    server, _ = step(PAPER, server, ClientRequest(commands=(Command(data=b"x"),)))
+    answer = success(server, last_index(server.log))
+    server, _ = step(PAPER, server, answer)
+    assert server.commit_index == 1
+    return server, answer
+
+
 def test_what_a_snapshot_covers_decides_nothing() -> None:
     """A guard that rests on it is no more true than its negation."""
     snapshot = Snapshot(
@@ -221,6 +317,7 @@ REFUSED = [
     *("B01", "B02", "B03", "B04", "B07", "B11", "B13", "B18", "B19", "B21", "B22", "B23", "B31"),
     *("B32", "B38", "B49", "X06", "X09", "X16", "X18"),
     *("B45", "B46", "B47"),
+    *("B60", "B61", "B62", "X91"),
     *("X50", "X51", "X52", "X53", "X54", "X56", "X59", "X60", "X62", "X63", "X64"),
 ]
 """Of those that break safety by what a server becomes or sends."""
@@ -232,11 +329,11 @@ def test_sabotaged_rules_are_refused(mutant: str, capsys: pytest.CaptureFixture[
     assert "Refinement" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("mutant", ["X55", "X57", "X61"])
-def test_what_else_is_wrong_with_snapshots_refines(
+@pytest.mark.parametrize("mutant", ["X55", "X57", "X61", "X90"])
+def test_what_the_abstract_protocol_does_not_speak_of_refines(
     mutant: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Not to restore the machine, not to persist, and to send in vain."""
+    """Not to restore the machine, not to persist, to send in vain, to answer before applying."""
     arguments = ["--mutant", mutant, "--refinement", "--property", "refinement", "--no-goals"]
     assert main(arguments) == 0
 
@@ -293,6 +390,24 @@ def test_every_lemma_holds_with_snapshots(changes: int) -> None:
         if compaction <= set(walk.counts.actions):
             break
     assert compaction <= set(walk.counts.actions)
+
+
+@pytest.mark.parametrize("theory", ["static-reads", "whole"])
+def test_every_lemma_holds_with_reads(theory: str) -> None:
+    whole = theory == "whole"
+    walk = runs.Runs(
+        Bounds(servers=3, terms=2, log_length=4),
+        "server",
+        THEORIES[theory],
+        Membership() if whole else None,
+        Snapshots(count=2) if whole else None,
+        rounds=2,
+    )
+    for seed in range(50):
+        walk.walk(steps=300, seed=seed)
+        if walk.counts.actions["serve_read"] > 0:
+            break
+    assert {"begin_read", "confirm_read", "serve_read"} <= set(walk.counts.actions)
 
 
 def test_a_false_lemma_about_configurations_is_noticed() -> None:

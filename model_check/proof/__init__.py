@@ -13,7 +13,8 @@ Reading order:
 9. ``runs``        the lemmas on states that ``spec.raft`` reaches
 
 ``snapshots``, ``membership`` and ``reads`` are what sections 7, 6 and 8 of the paper add to 2, 3
-and 4; ``counterexample`` shows why something is not proved; ``reductions`` is about the explorer.
+and 4; ``abstraction`` and ``rounds`` are the parts of 8 about logs and about reads;
+``counterexample`` shows why something is not proved; ``reductions`` is about the explorer.
 
 Actions and lemmas are ordinary Python functions. Called with z3 terms they give the formulas that
 are proved; called with numbers and sets they are the predicates that states of ``spec`` are held

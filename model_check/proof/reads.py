@@ -1,9 +1,10 @@
 """Read-only requests without a log entry (§8; D6.4, "ReadIndex"): what it adds.
 
-A leader that has committed an entry of its term notes its commit index when a read arrives, and
-serves the read once a quorum of its configuration has answered, after that, that it is still in
-this term. How it was when the read arrived, what was counted and which terms were reached, is noted
-as history.
+A *read* here is a round of heartbeats: it stands for all read-only requests that had arrived when
+it began. A leader serves it with its commit index once a quorum of its configuration has answered,
+after it began, that it is still in this term; before, the leader has committed an entry of its
+term. How it was when the read began is noted as history: what was counted, who was elected, and
+which terms were reached.
 """
 
 from __future__ import annotations
@@ -25,13 +26,15 @@ from model_check.proof.logic import (
     Term,
     Truth,
     all_of,
+    any_of,
     choose,
     every_member,
     implies,
+    member,
     negation,
     put,
 )
-from model_check.proof.membership import NEAR, JointState, shares
+from model_check.proof.membership import NEAR, JointSnapshotState, JointState, shares
 from model_check.proof.state import Function, State
 
 
@@ -39,15 +42,17 @@ from model_check.proof.state import Function, State
 class ReadState(State):
     """A state of Raft with reads."""
 
-    read_arrived: Annotated[Function, (Read,), Truth]
+    read_begun: Annotated[Function, (Read,), Truth]
     read_term: Annotated[Function, (Read,), Term]
-    read_index: Annotated[Function, (Read,), Index]
-    read_configuration: Annotated[Function, (Read,), Configuration]
     read_confirmed: Annotated[Function, (Read, Server), Truth]
-    """(r, k): after r arrived, k answered that it is still in the term of r."""
+    """(r, k): after r began, k answered that it is still in the term of r."""
+    read_served: Annotated[Function, (Read,), Truth]
+    read_index: Annotated[Function, (Read,), Index]
+    """What a read that was served must see."""
 
-    # --- History: how it was when the read arrived ---
+    # --- History: how it was when the read began ---
     counted_before: Annotated[Function, (Read, Term, Index), Truth]
+    elected_before: Annotated[Function, (Read, Term), Truth]
     term_before: Annotated[Function, (Read, Server), Term]
 
 
@@ -56,50 +61,51 @@ class JointReadState(JointState, ReadState):
     """A state of Raft with joint consensus and reads."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class WholeState(JointReadState, JointSnapshotState):
+    """A state of Raft with joint consensus, log compaction and reads."""
+
+
 R = TypeVar("R", bound=ReadState)
 
 LEMMAS: list[Lemma] = []
+FOR_MEMBERSHIP: list[Lemma] = []
+"""What it needs besides, with joint consensus."""
 CONSEQUENCES: list[Lemma] = []
 lemma = partial(register, LEMMAS)
+for_membership = partial(register, FOR_MEMBERSHIP)
 consequence = partial(register, CONSEQUENCES)
 
 
 def initial(s: R) -> R:
-    """No read has arrived."""
+    """No read has begun."""
     return replace(
         s,
-        read_arrived=lambda r: False,
+        read_begun=lambda r: False,
         read_confirmed=lambda r, k: False,
+        read_served=lambda r: False,
         counted_before=lambda r, t, i: False,
+        elected_before=lambda r, t: False,
     )
 
 
 # --- Actions ------------------------------------------------------------------------------------
 
 
-def request_read(s: ReadState, n: Server, r: Read) -> Effect:
-    """A leader notes its commit index for a read; it has committed an entry of its term (§8)."""
-    committed = s.commit_index(n)
+def begin_read(s: ReadState, n: Server, r: Read) -> Effect:
+    """A server begins a round of heartbeats for all requests that have arrived (§8)."""
     return Effect(
-        {
-            "leader": s.is_leader(n),
-            "new": negation(s.read_arrived(r)),
-            "own term is committed": all_of(
-                committed >= 1, s.entry_term(n, committed) == s.current_term(n)
-            ),
-        },
+        {"new": negation(s.read_begun(r))},
         replace(
             s,
-            read_arrived=put(s.read_arrived, r, True),
+            read_begun=put(s.read_begun, r, True),
             read_term=put(s.read_term, r, s.current_term(n)),
-            read_index=put(s.read_index, r, committed),
-            read_configuration=put(s.read_configuration, r, s.configuration(n)),
             counted_before=lambda q, t, i: choose(
                 q == r, s.counted(t, i), s.counted_before(q, t, i)
             ),
+            elected_before=lambda q, t: choose(q == r, s.elected(t), s.elected_before(q, t)),
             term_before=lambda q, k: choose(q == r, s.current_term(k), s.term_before(q, k)),
         ),
-        mention=[s.entry_term(n, committed), s.log_term(s.current_term(n), committed)],
     )
 
 
@@ -107,14 +113,46 @@ def confirm_read(s: ReadState, k: Server, r: Read) -> Effect:
     """A server answers that it is still in the term of the read (§8)."""
     return Effect(
         {
-            "arrived": s.read_arrived(r),
+            "begun": s.read_begun(r),
             "same term": s.current_term(k) == s.read_term(r),
         },
         replace(s, read_confirmed=put(s.read_confirmed, r, k, True)),
     )
 
 
-ACTIONS: tuple[Action, ...] = (request_read, confirm_read)
+def serve_read(s: ReadState, n: Server, r: Read, quorum: ServerSet) -> Effect:
+    """A leader that a quorum has confirmed tells its commit index (§8)."""
+    committed = s.commit_index(n)
+    return Effect(
+        {
+            **_confirmed(s, r, n, quorum, s.configuration(n)),
+            "own term is committed": all_of(
+                committed >= 1, s.entry_term(n, committed) == s.current_term(n)
+            ),
+        },
+        replace(
+            s,
+            read_served=put(s.read_served, r, True),
+            read_index=put(s.read_index, r, committed),
+        ),
+        mention=[s.entry_term(n, committed)],
+    )
+
+
+def _confirmed(
+    s: ReadState, r: Read, n: Server, q: ServerSet, c: Configuration
+) -> dict[str, Formula]:
+    """Has a quorum of the configuration answered leader n, since the read began?"""
+    return {
+        "leader": s.is_leader(n),
+        "begun": s.read_begun(r),
+        "own term": s.read_term(r) == s.current_term(n),
+        "quorum": s.is_quorum(q, c),
+        "confirmed": every_member(q, lambda k: any_of(k == n, s.read_confirmed(r, k))),
+    }
+
+
+ACTIONS: tuple[Action, ...] = (begin_read, confirm_read, serve_read)
 
 
 # --- Lemmas -------------------------------------------------------------------------------------
@@ -122,94 +160,107 @@ ACTIONS: tuple[Action, ...] = (request_read, confirm_read)
 
 @lemma("§8", lambda s, r, k: [(s.term_before(r, k),)])
 def terms_only_grew_since(s: ReadState, r: Read, k: Server) -> Formula:
-    """Since a read arrived, no server went back to an older term."""
-    return implies(s.read_arrived(r), lambda: s.term_before(r, k) <= s.current_term(k))
+    """Since a read began, no server went back to an older term."""
+    return implies(s.read_begun(r), lambda: s.term_before(r, k) <= s.current_term(k))
 
 
 @lemma("§8", lambda s, r, k: [(s.read_confirmed(r, k),)])
 def who_confirmed_was_in_no_later_term(s: ReadState, r: Read, k: Server) -> Formula:
-    """Who confirmed a read was in no later term when it arrived."""
+    """Who confirmed a read was in no later term when it began."""
     return implies(
         s.read_confirmed(r, k),
-        lambda: all_of(s.read_arrived(r), s.term_before(r, k) <= s.read_term(r)),
+        lambda: all_of(s.read_begun(r), s.term_before(r, k) <= s.read_term(r)),
     )
 
 
-@lemma(
-    "§8",
-    lambda s, r, q, t, i: [(s.is_quorum(q, s.read_configuration(r)), s.counted_before(r, t, i))],
-)
-def read_index_covers_what_was_counted(
-    s: ReadState, r: Read, q: ServerSet, t: Term, i: Index
-) -> Formula:
-    """If a quorum was in no later term, the read index covers all that was counted before."""
+@lemma("§8", lambda s, r, t: [(s.elected_before(r, t),)])
+def elected_before_a_read(s: ReadState, r: Read, t: Term) -> Formula:
+    """Who was elected before a read began was elected."""
+    return implies(s.elected_before(r, t), lambda: all_of(s.read_begun(r), s.elected(t)))
+
+
+@lemma("§8", lambda s, r, t, k: [(s.elected_before(r, t), member(k, s.voters(t)))])
+def voters_reached_the_term_before(s: ReadState, r: Read, t: Term, k: Server) -> Formula:
+    """Of an election before a read began, all voters were in that term then or in a later one."""
     return implies(
-        all_of(
-            s.read_arrived(r),
-            s.is_quorum(q, s.read_configuration(r)),
-            every_member(q, lambda k: s.term_before(r, k) <= s.read_term(r)),
-            s.counted_before(r, t, i),
-        ),
-        lambda: i <= s.read_index(r),
+        all_of(s.elected_before(r, t), member(k, s.voters(t))), lambda: t <= s.term_before(r, k)
+    )
+
+
+@lemma("§8", lambda s, r, t, i: [(s.counted_before(r, t, i),)])
+def counted_before_a_read(s: ReadState, r: Read, t: Term, i: Index) -> Formula:
+    """What was counted before a read began was counted, by who was elected before."""
+    return implies(
+        s.counted_before(r, t, i), lambda: all_of(s.counted(t, i), s.elected_before(r, t))
+    )
+
+
+@lemma("§8", lambda s, r: [(s.read_served(r),)])
+def served_reads_have_begun(s: ReadState, r: Read) -> Formula:
+    """Only a read that has begun is served."""
+    return implies(s.read_served(r), lambda: s.read_begun(r))
+
+
+@lemma("§8", lambda s, r, t, i: [(s.counted_before(r, t, i),)])
+def reads_are_linearizable(s: ReadState, r: Read, t: Term, i: Index) -> Formula:
+    """A read that was served sees all that anybody had counted before it began."""
+    return implies(
+        all_of(s.read_served(r), s.counted_before(r, t, i)), lambda: i <= s.read_index(r)
     )
 
 
 # --- What follows -------------------------------------------------------------------------------
 
 
-def unchallenged(s: ReadState, n: Server, q: ServerSet, c: Configuration) -> Formula:
-    """Is a quorum of the configuration of leader n in no later term?"""
-    return all_of(
-        s.is_leader(n),
-        c == s.configuration(n),
-        s.is_quorum(q, c),
-        every_member(q, lambda k: s.current_term(k) <= s.current_term(n)),
-    )
+def unchallenged(s: ReadState, r: Read, n: Server, q: ServerSet, c: Configuration) -> Formula:
+    """Has a quorum of the configuration of leader n answered since the read began?"""
+    return all_of(c == s.configuration(n), *_confirmed(s, r, n, q, c).values())
 
 
-@consequence("§8", lambda s, n, q, c, u: [(s.is_leader(n), s.is_quorum(q, c), s.elected(u))])
-def no_later_leader(s: ReadState, n: Server, q: ServerSet, c: Configuration, u: Term) -> Formula:
-    """While a quorum of a leader's configuration is in no later term, nobody was elected in one."""
+@consequence(
+    "§8", lambda s, r, n, q, c, u: [(s.is_leader(n), s.is_quorum(q, c), s.elected_before(r, u))]
+)
+def no_later_leader(
+    s: ReadState, r: Read, n: Server, q: ServerSet, c: Configuration, u: Term
+) -> Formula:
+    """If a quorum has confirmed a read, no leader of a later term was elected before it began."""
     return implies(
-        all_of(unchallenged(s, n, q, c), u > s.current_term(n)), lambda: negation(s.elected(u))
-    )
-
-
-@consequence("§8")
-def reads_are_linearizable(s: ReadState, r: Read, q: ServerSet, t: Term, i: Index) -> Formula:
-    """A read that a quorum confirmed sees all that anybody counted before it arrived."""
-    return implies(
-        all_of(
-            s.is_quorum(q, s.read_configuration(r)),
-            every_member(q, lambda k: s.read_confirmed(r, k)),
-            s.read_arrived(r),
-            s.counted_before(r, t, i),
-        ),
-        lambda: i <= s.read_index(r),
+        all_of(unchallenged(s, r, n, q, c), u > s.current_term(n)),
+        lambda: negation(s.elected_before(r, u)),
     )
 
 
 # --- With joint consensus -----------------------------------------------------------------------
 
 
+@for_membership("§6, §8", lambda s, r, t: [(s.elected_before(r, t),)])
+def configuration_was_committed_before(s: JointReadState, r: Read, t: Term) -> Formula:
+    """Who committed the previous configuration of a leader elected before was elected before."""
+    v = s.governing(lambda i: s.log_value(t, i), s.election_last(t))
+    return implies(
+        all_of(s.elected_before(r, t), s.election_last(t) > 0, v.previous_index > 0),
+        lambda: s.elected_before(r, v.commit_term),
+    )
+
+
 def later_leader_shares(
-    s: JointReadState, n: Server, q: ServerSet, c: Configuration, u: Term
+    s: JointReadState, r: Read, n: Server, q: ServerSet, c: Configuration, u: Term
 ) -> Formula:
     """The previous configuration of a later leader is in the log of this one."""
     t = s.current_term(n)
     return implies(
-        all_of(unchallenged(s, n, q, c), u > t, s.elected(u)),
+        all_of(unchallenged(s, r, n, q, c), u > t, s.elected_before(r, u)),
         lambda: shares(s, u, s.election_last(u), t, s.term_last(t)),
     )
 
 
 def shared_with_later_leader(
-    s: JointReadState, n: Server, q: ServerSet, c: Configuration, u: Term
+    s: JointReadState, r: Read, n: Server, q: ServerSet, c: Configuration, u: Term
 ) -> Formula:
     """The leader's previous configuration is in the log with which a later one was elected."""
     t = s.current_term(n)
     return implies(
-        all_of(unchallenged(s, n, q, c), u > t, s.elected(u)),
+        all_of(unchallenged(s, r, n, q, c), u > t, s.elected_before(r, u)),
         lambda: shares(s, t, s.term_last(t), u, s.election_last(u)),
     )
 
@@ -220,9 +271,9 @@ def with_steps(consequences: Sequence[Lemma]) -> tuple[Lemma, ...]:
     return (
         replace(
             first,
-            measure=lambda s, n, q, c, u: (u,),
+            measure=lambda s, r, n, q, c, u: (u,),
             steps=(later_leader_shares, shared_with_later_leader),
-            instances=lambda s, n, q, c, u: [
+            instances=lambda s, r, n, q, c, u: [
                 (
                     NEAR,
                     (

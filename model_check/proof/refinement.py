@@ -35,6 +35,8 @@ from typing import Any, NoReturn, TypeAlias, assert_never
 from model_check.proof import abstraction as seen
 from model_check.proof import actions as act
 from model_check.proof import membership as joint
+from model_check.proof import reads as reading
+from model_check.proof import rounds
 from model_check.proof import snapshots as compaction
 from model_check.proof.abstraction import (
     STATIC,
@@ -48,6 +50,7 @@ from model_check.proof.abstraction import (
 )
 from model_check.proof.actions import Action
 from model_check.proof.membership import JointState
+from model_check.proof.reads import ReadState
 from model_check.proof.state import State
 from spec.events import (
     BecameLeader,
@@ -221,6 +224,8 @@ def local_state(server: Server, event: Event, abstraction: Abstraction = STATIC)
     }
     if abstraction.joint:
         known |= seen.functions()
+    if abstraction.reads:
+        known |= rounds.functions(server, event)
     return abstraction.state(**{name: known[name] for name in names})
 
 
@@ -247,6 +252,8 @@ def witness(
                 yield act.update_term, (n, message.term)
             if message.term >= before.current_term:
                 yield from _handled(before, event, after, effects, received)
+                if abstraction.reads and rounds.is_confirmed(message, effects):
+                    yield reading.confirm_read, (n, rounds.named(message))
         case ElectionTimeout():
             if after.current_term != before.current_term:
                 yield act.start_election, (n, after.current_term)
@@ -349,12 +356,16 @@ def _led(
             votes = {*before.role.votes_granted, event.source}
         yield act.become_leader, (n, frozenset(votes))
     match_index = _match_index(before, event, after)
+    reads = list(rounds.led(before, event, after, effects)) if abstraction.reads else []
     for entry, index in _appended_and_committed(before, after, effects):
+        while entry is None and reads and reads[0][0] < index:
+            yield reads.pop(0)[1]
         if entry is None:
             stored = {k for k, match in match_index.items() if match >= index}
             yield act.advance_commit_index, (n, index, frozenset({n, *stored}))
         else:
             yield _append(n, entry, index, before, abstraction)
+    yield from (call for _, call in reads)
     if not isinstance(after.role, Leader):
         yield act.restart, (n, after.commit_index)
 
@@ -520,10 +531,16 @@ def covered(state: State, server: Server, effects: Effects) -> None:
                 was_sent = not granted or state.vote_sent(n, term, effect.to)
             case AppendEntries() as entries:
                 was_sent = entries.leader_id == n and state.append_sent(sent_by(state, n, entries))
-            case AppendEntriesSuccess(term=term, match_index=match_index):
+                was_sent = was_sent and rounds.has_begun(state, entries)
+            case AppendEntriesSuccess(term=term, match_index=match_index) as answer:
                 was_sent = match_index <= state.acknowledged(n, term)
-            case AppendEntriesMismatch() | StaleTerm() | ReadIndexRequest() | ReadIndexResponse():
+                was_sent = was_sent and rounds.has_answered(state, n, answer)
+            case AppendEntriesMismatch() as answer:
+                was_sent = rounds.has_answered(state, n, answer)
+            case StaleTerm() | ReadIndexRequest():
                 was_sent = True
+            case ReadIndexResponse():
+                was_sent = isinstance(state, ReadState)  # see same_reads
             case PreVote() | PreVoteResponse() | TimeoutNow():
                 was_sent = True
             case InstallSnapshot(snapshot=snapshot) as install:
@@ -535,6 +552,34 @@ def covered(state: State, server: Server, effects: Effects) -> None:
             raise NotRefined(f"no action sends {type(effect.message).__name__} as it was sent")
 
 
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """A step of one server, as its rules have taken it."""
+
+    before: Server
+    event: Event
+    after: Server
+    effects: Effects
+
+
+def follow(
+    state: State, step: Taken, received: Wrap, abstraction: Abstraction
+) -> tuple[State, list[Call]]:
+    """The abstract state after a step, and its actions; raises ``NotRefined`` if there are none."""
+    before, event, after, effects = step.before, step.event, step.after, step.effects
+    changing = list(witness(before, event, after, effects, received, abstraction))
+    state = run(state, changing)
+    same_server(state, after, abstraction)
+    same_snapshot(state, before, event, after)
+    if isinstance(state, ReadState):
+        leads = _leads(before, after, effects)
+        rounds.same_reads(state, before, event, after, effects, leads=leads)
+    sends = list(sending(state, before.server_id, effects))
+    state = run(state, sends)
+    covered(state, after, effects)
+    return state, [*changing, *sends]
+
+
 def check_step(
     before: Server,
     event: Event,
@@ -544,16 +589,10 @@ def check_step(
 ) -> list[str]:
     """The names of the actions that make up the step; raises ``NotRefined`` if there are none."""
     abstraction = _told(before, event, abstraction)
-    changing = list(
-        witness(before, event, after, effects, _received(before, abstraction), abstraction)
-    )
-    state = run(local_state(before, event, abstraction), changing)
-    same_server(state, after, abstraction)
-    same_snapshot(state, before, event, after)
-    sends = list(sending(state, before.server_id, effects))
-    state = run(state, sends)
-    covered(state, after, effects)
-    return [action.__name__ for action, _ in (*changing, *sends)]
+    state = local_state(before, event, abstraction)
+    received = _received(before, abstraction)
+    _, calls = follow(state, Taken(before, event, after, effects), received, abstraction)
+    return [action.__name__ for action, _ in calls]
 
 
 def _told(server: Server, event: Event, abstraction: Abstraction) -> Abstraction:

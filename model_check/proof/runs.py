@@ -25,21 +25,19 @@ from model_check.proof.prover import fields_of
 from model_check.proof.refinement import (
     Carrier,
     Request,
-    covered,
+    Taken,
+    follow,
     quorum_functions,
     request_functions,
-    run,
     same_server,
-    same_snapshot,
-    sending,
-    witness,
 )
 from model_check.proof.theory import STATIC, Theory, variables, vocabulary
 from model_check.raft_model import Bounds, Membership, RaftModel, Snapshots
 from spec.cluster import remembered
+from spec.events import Event, ReadRequest
 from spec.log import base_index
 from spec.messages import Message
-from spec.state import Entry, Index, Log, Server
+from spec.state import ClientId, Entry, Index, Leader, Log, RequestId, Server
 
 Packet: TypeAlias = tuple[int, int, Message]
 Table: TypeAlias = frozenset[tuple[tuple[Any, ...], Any]]
@@ -92,8 +90,13 @@ class Runs:
         theory: Theory = STATIC,
         membership: Membership | None = None,
         snapshots: Snapshots | None = None,
+        rounds: int = 0,
     ) -> None:
-        """Prepare the tables; the theory must be about changes and snapshots if there are any."""
+        """Prepare the tables; the theory must be about all that is asked for.
+
+        Reads are requested if a leader may begin ``rounds`` for them in a term.
+        """
+        self.rounds = rounds
         self.model = RaftModel(bounds, profile, membership=membership, snapshots=snapshots)
         self.bounds = bounds
         self.theory = theory
@@ -173,6 +176,9 @@ class Runs:
                 return range(self.bounds.log_length + 1)
             case "Request":
                 return requests
+            case "Read":
+                terms, numbers = range(self.bounds.terms + 1), range(1, self.rounds + 1)
+                return [*itertools.product(terms, numbers)]
             case "ServerSet":
                 processes = self.model.processes
                 sizes = range(len(processes) + 1)
@@ -207,12 +213,18 @@ class Runs:
         """The state after each step that is possible."""
         for position, process in enumerate(self.model.processes):
             server = node.servers[position]
-            for action in self.model.actions(process, server):
+            for action in self._actions(process, server):
                 yield self.step(node, position, self.model.act(process, server, action))
             for source, target, message in node.network:
                 if target == process:
                     outcome = self.model.deliver(process, server, source, message)
                     yield self.step(node, position, outcome)
+
+    def _actions(self, process: int, server: Server) -> list[Event]:
+        """What may happen to a server by itself; requests for reads have one name in a term."""
+        name = RequestId(client_id=ClientId(0), serial_number=server.current_term)
+        request = ReadRequest(read_id=name)
+        return [*self.model.actions(process, server), *([request] if self.rounds else [])]
 
     def step(self, node: Node, position: int, outcome: Any) -> Node:
         """The plain and the abstract state after a step, which must agree.
@@ -223,6 +235,9 @@ class Runs:
         process = self.model.processes[position]
         packets = {(process, target, message) for target, message in outcome.sends}
         self.counts.transitions += 1
+        leads = isinstance(after.role, Leader)
+        if leads and after.role.reads.round > self.rounds:
+            return node  # the bound
         if after == before and packets <= node.network:
             self.counts.stutters += 1
             return node
@@ -234,16 +249,11 @@ class Runs:
                 key=lambda m: (m.commit_term, m.commit_event),
             )
 
-        changing = list(witness(before, event, after, effects, received, self.abstraction))
-        state = run(old, changing)
-        same_server(state, after, self.abstraction)
-        same_snapshot(state, before, event, after)
+        taken = Taken(before, event, after, effects)
+        state, calls = follow(old, taken, received, self.abstraction)
         self._same_machine(state, after)
-        sends = list(sending(state, before.server_id, effects))
-        state = run(state, sends)
-        covered(state, after, effects)
-        self.counts.actions.update(action.__name__ for action, _ in (*changing, *sends))
-        new = {a for _, arguments in sends for a in arguments if isinstance(a, Request)}
+        self.counts.actions.update(action.__name__ for action, _ in calls)
+        new = {a for _, arguments in calls for a in arguments if isinstance(a, Request)}
         servers = (*node.servers[:position], after, *node.servers[position + 1 :])
         tables = self._tables(old, state, node.tables, new.union(sent))
         if tables != node.tables:
@@ -320,7 +330,7 @@ class Runs:
         if arrivals and chance.random() < 0.8:
             source, message = chance.choice(arrivals)
             return self.step(node, position, self.model.deliver(process, server, source, message))
-        actions = self.model.actions(process, server)
+        actions = self._actions(process, server)
         weights = [self.model.weight(action) for action in actions]
         action = chance.choices(actions, weights)[0]
         return self.step(node, position, self.model.act(process, server, action))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 from model_check.proof.actions import Action, Effect
 from model_check.proof.lemmas import Lemma, register
@@ -39,11 +39,13 @@ class SnapshotState(State):
         return self.last_included_index(server)
 
 
+S = TypeVar("S", bound=SnapshotState)
+
 LEMMAS: list[Lemma] = []
 lemma = partial(register, LEMMAS)
 
 
-def initial(s: SnapshotState) -> SnapshotState:
+def initial(s: S) -> S:
     """Nobody has a snapshot."""
     return replace(s, last_included_index=lambda n: 0)
 

@@ -59,6 +59,14 @@ def vocabulary(state: type[State]) -> dict[str, tuple[tuple[Sort, ...], Sort]]:
     return found
 
 
+def theory_about(*, joint: bool, snapshots: bool, reads: bool) -> Theory:
+    """The smallest theory about all that is asked for."""
+    if snapshots and reads:
+        return WHOLE
+    more = "-snapshots" if snapshots else "-reads" if reads else ""
+    return THEORIES[("joint" if joint else "static") + more]
+
+
 def without_guard(theory: Theory, action: str, guard: str) -> Theory:
     """The theory with one guard of one action deleted, which must not be provable."""
 
@@ -165,9 +173,18 @@ JOINT_READS = replace(
     state=reads.JointReadState,
     initial=lambda s: reads.initial(initial(s)),
     actions=(*JOINT.actions, *reads.ACTIONS),
-    layers=[*JOINT.layers, reads.LEMMAS],
+    layers=[*JOINT.layers, [*reads.LEMMAS, *reads.FOR_MEMBERSHIP]],
     consequences=(*JOINT.consequences, *reads.with_steps(reads.CONSEQUENCES)),
     used=STATIC_READS.used,
+)
+WHOLE = replace(
+    JOINT_READS,
+    name="whole",
+    title="Raft with joint consensus (§6), log compaction (§7) and reads by ReadIndex (§8)",
+    state=reads.WholeState,
+    initial=lambda s: reads.initial(snapshots.initial(initial(s))),
+    actions=(*JOINT_SNAPSHOTS.actions, *reads.ACTIONS),
+    layers=[*JOINT_SNAPSHOTS.layers, *JOINT_READS.layers[len(JOINT.layers) :]],
 )
 
 THEORIES = {
@@ -179,5 +196,6 @@ THEORIES = {
         JOINT,
         JOINT_SNAPSHOTS,
         JOINT_READS,
+        WHOLE,
     )
 }
