@@ -603,6 +603,7 @@ def _raft_model(options: argparse.Namespace) -> RaftModel:
         clients=clients,
         owed=owed,
         snapshots=snapshots,
+        doubts=str(getattr(options, "reduction", "none")) == "full",
     )
 
 
@@ -660,7 +661,8 @@ def _parallel_write(options: argparse.Namespace) -> ParallelWrite | None:
             raise UsageError("--pending-writes needs --with parallel-write")
         return None
     return ParallelWrite(
-        pending=options.pending_writes or 2, settled=str(options.reduction) != "none"
+        pending=options.pending_writes or 2,
+        settled=str(getattr(options, "reduction", "none")) != "none",
     )
 
 

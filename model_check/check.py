@@ -172,6 +172,14 @@ def check(
                 possible, dead_end = _judge_goals(search, goals, found)
             except Asymmetric as asymmetric:
                 failure = asymmetric.failure
+        full = model.without_shortcuts() if _is_found(found, search) else None
+        if full is not None:
+            model, goals = (
+                full,
+                [g for g in full.goals() if g.name in {goal.name for goal in goals}],
+            )
+            checkpoints = None  # a checkpoint is of the model that was asked for
+            continue
         if failure is None:
             break
         refuted.append(_refuted(search, failure))
@@ -183,6 +191,16 @@ def check(
         goals=possible,
         dead_end=dead_end,
     )
+
+
+def _is_found(found: Exploration, search: Search) -> bool:
+    """Is anything wrong?"""
+    missing = any(
+        tally.holds and isinstance(tally.property, Witness) and tally.property.expected
+        for tally in search.tallies.values()
+    )
+    ended = found.result == "exhausted" and missing
+    return ended or found.failure is not None or found.result in ("violated", "dead end")
 
 
 def _judge_goals(

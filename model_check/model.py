@@ -225,6 +225,13 @@ class Model(ABC, Generic[State, Message, Action, Fact]):
         """
         return False
 
+    def without_shortcuts(self) -> Model[State, Message, Action, Fact] | None:
+        """The same model without what it leaves out by itself, to look there for what was found.
+
+        ``None`` if it leaves out nothing.
+        """
+        return None
+
     # How to speak of it.
 
     def description(self) -> str:

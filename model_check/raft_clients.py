@@ -180,9 +180,18 @@ class ServersOfClients(Servers):
         *,
         transfer: bool = False,
         snapshots: Snapshots | None = None,
+        doubts: bool = False,
     ) -> None:
         """``owed`` has the rules of ``spec.clients`` about servers, or a sabotage of them."""
-        super().__init__(bounds, options, rules, membership, transfer=transfer, snapshots=snapshots)
+        super().__init__(
+            bounds,
+            options,
+            rules,
+            membership,
+            transfer=transfer,
+            snapshots=snapshots,
+            doubts=doubts,
+        )
         self.clients = clients
         self.owed = owed
         self._observers = [bounds.servers + i for i in range(1, clients.clients + 1)]

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import MISSING, fields, is_dataclass, replace
+from functools import partial
 from types import ModuleType
 from typing import Any, get_args
 
@@ -36,6 +37,7 @@ from model_check.raft_clients import (
     ServersOfClients,
 )
 from model_check.raft_disks import DISK_RULES, DiskRules, ServersOnDisks, in_any_order
+from model_check.raft_doubts import judged_before_doubts
 from model_check.raft_renaming import rename
 from model_check.raft_servers import Part, Servers, Step
 from spec.clients import (
@@ -123,6 +125,7 @@ class RaftModel(Model[State, Any, Any, Any]):
         clients: ClientBounds | None = None,
         owed: ModuleType = spec.clients,
         snapshots: Snapshots | None = None,
+        doubts: bool = False,
     ) -> None:
         """Explore ``rules`` (those of ``spec``, or a sabotage of them) under a profile.
 
@@ -131,7 +134,22 @@ class RaftModel(Model[State, Any, Any, Any]):
         writes while the server goes on; without, every write is durable at once. ``features`` are
         those of ``FEATURES`` that need no bounds of their own. With ``clients``
         there are processes that ask the servers, whose drivers answer by the rules of ``owed``.
+        With ``doubts`` servers with pre-votes and check-quorum doubt at once (``raft_doubts``).
         """
+        self._again = partial(
+            RaftModel,
+            bounds,
+            profile,
+            rules,
+            membership,
+            more,
+            parallel_write,
+            disk_rules,
+            features,
+            clients=clients,
+            owed=owed,
+            snapshots=snapshots,
+        )
         self.features = tuple(f for f in FEATURES if f in features and f not in WITH_BOUNDS)
         self.name = " with ".join((f"Raft, {profile} profile", *self.features))
         self.bounds = bounds
@@ -145,6 +163,7 @@ class RaftModel(Model[State, Any, Any, Any]):
         if parallel_write:
             self.options = replace(self.options, parallel_write=True)
         transfer = "transfer" in features
+        doubts &= self.options.pre_vote and self.options.check_quorum and not parallel_write
         self._servers = (
             ServersOfClients(
                 bounds,
@@ -155,10 +174,17 @@ class RaftModel(Model[State, Any, Any, Any]):
                 owed,
                 transfer=transfer,
                 snapshots=snapshots,
+                doubts=doubts,
             )
             if clients
             else Servers(
-                bounds, self.options, rules, membership, transfer=transfer, snapshots=snapshots
+                bounds,
+                self.options,
+                rules,
+                membership,
+                transfer=transfer,
+                snapshots=snapshots,
+                doubts=doubts,
             )
         )
         servers: Part[Any] = self._servers
@@ -189,7 +215,16 @@ class RaftModel(Model[State, Any, Any, Any]):
                 "last term, in which a successor could not be elected"
             )
         said += self.clients.sentences()
+        if self._servers.doubts:
+            said.append(
+                "timeouts: a server doubts at once that there is a leader, which hides nothing as "
+                "long as hearing one only hinders; what is found is looked for again without this"
+            )
         return tuple(said)
+
+    def without_shortcuts(self) -> RaftModel | None:
+        """The same with servers that know for a while that there is a leader."""
+        return self._again() if self._servers.doubts else None
 
     def initial_states(self) -> Sequence[tuple[State, ...]]:
         """Everybody starts for the first time."""
@@ -221,7 +256,8 @@ class RaftModel(Model[State, Any, Any, Any]):
         claims = raft_claims.properties(self.options, self.clients.has, plain=self._plain)
         if self.snapshots:
             claims.append(raft_claims.SNAPSHOTS_REMEMBER)
-        return [within_bounds, *claims, *self.more]
+        claims = [within_bounds, *claims, *self.more]
+        return judged_before_doubts(self._servers, claims) if self._servers.doubts else claims
 
     def _within_bounds(self, state: State) -> bool:
         if isinstance(state, Client):
@@ -316,6 +352,7 @@ class RaftModel(Model[State, Any, Any, Any]):
                 if feature
             )
             + (f", {self.clients}" if self.clients.clients else "")
+            + ", doubts" * self._servers.doubts
         )
 
     def kinds(self) -> Sequence[str]:

@@ -14,6 +14,7 @@ from model_check.model import Outcome
 from model_check.raft_bounds import Bounds, Membership, Snapshots
 from spec.cluster import C_NEW, C_OLD_NEW, facts, initial_server, remembered
 from spec.disk import Crash, DiskEvent, WriteCompletes, durable_up_to, is_about_the_log
+from spec.elections import hears_leader, silent
 from spec.events import (
     ChangeLearners,
     ChangeMembership,
@@ -24,6 +25,7 @@ from spec.events import (
     HeartbeatTimeout,
     Receive,
     Replicate,
+    ResetElectionTimer,
     Restart,
     RetryTimeout,
     Send,
@@ -33,7 +35,7 @@ from spec.events import (
 from spec.log import base_index, last_index
 from spec.quorum import members
 from spec.raft import Options
-from spec.relevance import is_obsolete, is_past, representative
+from spec.relevance import doubting, is_obsolete, is_past, representative
 from spec.state import Command, Index, Leader, Log, Server, ServerId, Term
 
 Step = Callable[[Options, Server, Event], tuple[Server, Effects]]
@@ -93,10 +95,12 @@ class Servers(Part[Server]):
         *,
         transfer: bool = False,
         snapshots: Snapshots | None = None,
+        doubts: bool = False,
     ) -> None:
         """All servers of ``bounds``; with ``membership`` the last one is no member at first.
 
-        With ``transfer`` leaders are asked to hand over to any other member, at any time.
+        With ``transfer`` leaders are asked to hand over to any other member, at any time. With
+        ``doubts`` servers doubt at once that there is a leader (see ``raft_doubts``).
         """
         self.bounds = bounds
         self.membership = membership
@@ -107,6 +111,7 @@ class Servers(Part[Server]):
         self.first_members = self.processes[:-1] if is_one_outside else self.processes
         self.options = options
         self.transfer = transfer
+        self.doubts = doubts
         self._options_when_full = replace(self.options, no_op=False)
         # A place is kept for each C_new, which a leader appends however full its log is.
         self.places = bounds.log_length - (membership.changes if membership else 0)
@@ -143,7 +148,7 @@ class Servers(Part[Server]):
                     made = f"{state.current_term}.{last_index(state.log) + 1}".encode()
                     offered.append(ClientRequest(commands=(Command(data=made),)))
             case _:
-                if state.current_term < self.bounds.terms:
+                if state.current_term < self.bounds.terms or hears_leader(state):
                     offered.append(ElectionTimeout())
         return offered
 
@@ -203,19 +208,30 @@ class Servers(Part[Server]):
     def act(self, process: int, state: Server, action: Action) -> Outcome[Server, Any, Any]:
         """An event of the server's own; every write is durable at once."""
         assert not isinstance(action, WriteCompletes | Crash), "a server's disk is a matter apart"
-        after, effects = self.take(state, action)
-        if is_about_the_log(effects):
-            after, counted = self.take(after, durable_up_to(after.log))
-            effects += counted
+        after, effects = self.run(state, action)
         return Outcome(
-            state=after,
+            state=doubting(after) if self.doubts else after,
             sends=tuple((e.to, e.message) for e in effects if isinstance(e, Send)),
             facts=facts(state, after, effects),
             step=(state, action, after, effects),
         )
 
+    def run(self, state: Server, event: Event) -> tuple[Server, Effects]:
+        """What the rules make of an event when every write is durable at once."""
+        after, effects = self.take(state, event)
+        if is_about_the_log(effects):
+            after, counted = self.take(after, durable_up_to(after.log))
+            effects += counted
+        return after, effects
+
     def take(self, state: Server, event: Event) -> tuple[Server, Effects]:
-        """One step by the rules: the bound refuses the no-op of a full log, not the election."""
+        """One step by the rules: the bound refuses the no-op of a full log, not the election.
+
+        In the last term no election is prepared either: its timeout ends that a leader is heard.
+        """
+        is_last = state.current_term == self.bounds.terms and not isinstance(state.role, Leader)
+        if is_last and event == ElectionTimeout():
+            return silent(state), (ResetElectionTimer(),)
         options = self._options_when_full if self._is_full(state) else self.options
         return self.rules(options, state, event)
 
@@ -227,6 +243,9 @@ class Servers(Part[Server]):
 
     def is_obsolete(self, process: int, state: Server, source: int, message: Any) -> bool:
         """As ``spec.relevance`` claims."""
+        if self.doubts and not self.transfer and isinstance(state.role, Leader):
+            # Nobody ever counts who has answered.
+            state = replace(state, role=replace(state.role, answered=None))
         return is_obsolete(state, ServerId(source), message)
 
     def representative(self, process: int, state: Server, source: int, message: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Which messages and facts can still matter: the checker may forget the others.
+"""Which messages and facts can still matter, and which knowledge: the checker may forget the rest.
 
 All functions here are claims about ``spec.raft``, verified by the checker in every run that uses
 them on every transition, message and fact it meets; a server never calls them.
@@ -6,9 +6,14 @@ them on every transition, message and fact it meets; a server never calls them.
 
 from __future__ import annotations
 
+import itertools
+from dataclasses import replace
 from typing import assert_never
 
 from spec.cluster import Committed, Elected, Fact
+from spec.elections import nobody_answered, silent, would_be_elected
+from spec.events import ElectionTimeout, Event, Receive
+from spec.membership import is_outside
 from spec.messages import (
     AppendEntries,
     AppendEntriesMismatch,
@@ -24,6 +29,7 @@ from spec.messages import (
     StaleTerm,
     TimeoutNow,
 )
+from spec.quorum import members
 from spec.reads import can_confirm
 from spec.state import Candidate, Follower, Index, Leader, Server, ServerId, Term
 
@@ -122,3 +128,50 @@ def is_past(server: Server, fact: Fact) -> bool:
             return False  # any log, and any later leader, may lack the entry
         case _:
             assert_never(fact)
+
+
+# --- Servers that doubt at once -----------------------------------------------------------------
+
+
+def doubting(server: Server) -> Server:
+    """The server as its election timeout, which may come at any moment, leaves it (D9.6, D6.2).
+
+    It hears no leader, or as a leader nobody has answered it; it asks for pre-votes later. Who
+    would be elected by that alone keeps on hearing. A leader that is handing over keeps its
+    answers, for its timeout ends that too.
+    """
+    match server.role:
+        case Follower(leader_heard=True) if is_outside(server) or not would_be_elected(
+            silent(server)
+        ):
+            return silent(server)
+        case Leader(answered=frozenset(), transferring_to=None):
+            return nobody_answered(server)
+        case _:
+            return server
+
+
+def trusting(server: Server) -> tuple[Server, ...]:
+    """The servers that it may have been before it doubted: they hear a leader, or were answered."""
+    match server.role:
+        case Follower(leader_heard=False):
+            former = [replace(server, role=Follower(leader_heard=True))]
+        case Leader(answered=frozenset()) as leader:
+            others = [i for i in members(server.configuration) if i != server.server_id]
+            former = [
+                replace(server, role=replace(leader, answered=frozenset(answered)))
+                for size in range(len(others))
+                for answered in itertools.combinations(others, size + 1)
+            ]
+        case _:
+            former = []
+    return tuple(one for one in former if doubting(one) == server)
+
+
+def is_hindered(event: Event) -> bool:
+    """Is it disregarded, refused or put off by who hears a leader, or has been answered?"""
+    match event:
+        case ElectionTimeout() | Receive(message=RequestVote() | PreVote() | PreVoteResponse()):
+            return True
+        case _:
+            return False
