@@ -13,6 +13,7 @@ found, it is looked for again without this reduction.
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -28,25 +29,49 @@ from spec.state import Leader, Server
 ServerStep = tuple[Server, Event, Server, Effects]
 
 
+class FormerSteps:
+    """The steps that a server may have taken for the same reason while it did not doubt."""
+
+    def __init__(self, servers: Servers) -> None:
+        """Ask these servers."""
+        self._servers = servers
+        self._last: tuple[Any, ...] = ()
+        self._found: list[ServerStep] = []
+
+    def of(self, step: tuple[Any, ...]) -> list[ServerStep]:
+        """Found once for all claims about a step, which are asked one after another."""
+        if len(self._last) != len(step) or any(map(operator.is_not, self._last, step)):
+            self._last, self._found = step, self._find(step)
+        return self._found
+
+    def _find(self, step: tuple[Any, ...]) -> list[ServerStep]:
+        match step:
+            case (Server() as before, event, Server(), _):
+                return [(one, event, *self._servers.run(one, event)) for one in trusting(before)]
+            case _:
+                return []
+
+
 def judged_before_doubts(servers: Servers, claims: list[Property]) -> list[Property]:
     """The claims, those of steps also judged of servers that do not doubt yet."""
+    former = FormerSteps(servers)
     hinders = Property(
         name="hearing_only_hinders",
         over=(AnyStep(),),
-        predicate=_hearing_only_hinders(servers),
+        predicate=_hearing_only_hinders(former),
         title="Hearing a leader only hinders",
         sentence="Who hears a leader disregards RequestVote, and neither grants nor counts "
         "pre-votes; who was answered does not step down; in all else they are as others.",
     )
-    return [*(_also_before(servers, claim) for claim in claims), hinders]
+    return [*(_also_before(former, claim) for claim in claims), hinders]
 
 
-def _also_before(servers: Servers, claim: Property) -> Property:
+def _also_before(former: FormerSteps, claim: Property) -> Property:
     if not isinstance(claim.over[0], AnyStep):
         return claim
 
     def apply(*step: Any) -> bool | None:
-        verdicts = [claim.predicate(*taken) for taken in (step, *_before_doubts(servers, step))]
+        verdicts = [claim.predicate(*taken) for taken in (step, *former.of(step))]
         if False in verdicts:
             return False
         return True if True in verdicts else None
@@ -54,21 +79,12 @@ def _also_before(servers: Servers, claim: Property) -> Property:
     return replace(claim, predicate=apply)
 
 
-def _hearing_only_hinders(servers: Servers) -> Callable[..., bool | None]:
+def _hearing_only_hinders(former: FormerSteps) -> Callable[..., bool | None]:
     def apply(*step: Any) -> bool | None:
-        alike = [_only_hinders(step, other) for other in _before_doubts(servers, step)]
+        alike = [_only_hinders(step, other) for other in former.of(step)]
         return all(alike) if alike else None
 
     return apply
-
-
-def _before_doubts(servers: Servers, step: tuple[Any, ...]) -> list[ServerStep]:
-    """The steps that the server may have taken for the same reason while it did not doubt."""
-    match step:
-        case (Server() as before, event, Server(), _):
-            return [(one, event, *servers.run(one, event)) for one in trusting(before)]
-        case _:
-            return []
 
 
 def _only_hinders(step: ServerStep, other: ServerStep) -> bool:
