@@ -167,7 +167,9 @@ def _add_bounds(parser: argparse.ArgumentParser) -> None:
         default=frozenset(),
         metavar="FEATURES",
         help=f"what is beyond a profile, a comma list of {', '.join(FEATURES)}, or all: membership "
-        "and transfer are events, pre-vote is the rules of dissertation 9.6 and 6.2",
+        "and transfer are events, pre-vote is the rules of dissertation 9.6 and 6.2; single-server "
+        "is changes of the membership of all servers by one at a time, without a joint "
+        "configuration (4.1)",
     )
     bounds.add_argument(
         "--config-changes",

@@ -18,7 +18,7 @@ Consensus Algorithm"):
 13. ``disk``       what is durable, what is being written, and what waits for it
 14. ``sessions``   a command that is sent again takes effect once (§8)
 15. ``clients``    what clients ask, are owed and observe (§8)
-16. ``relevance``  which messages can still matter
+16. ``relevance``  which messages, and which knowledge, can still matter
 17. ``invariants`` the claims: Figure 3, and what it rests on
 18. ``progress``   what must stay possible: elections and commits
 
@@ -34,6 +34,10 @@ Deviations from the paper, each with its reason:
 * A step applies the newer term of a message and then the rule for the message at once.
 * Retrying RPCs that are not answered (§5.1) is an event of its own, ``RetryTimeout``.
 * The blank entry at the start of a term (§8) is an option; Figure 2 does not have it.
+* Streaming, an option: a leader sends entries when its driver has room for them (``Replicate``),
+  any slice of its log from next_index on. Batches, pipelines and windows are the driver's choice.
+* A rejection skips all that the follower lacks, as an option; the paper's other proposal (§5.3), a
+  whole term at a time, is not here.
 * Writing in parallel (D10.2.1) is an option. The server then knows how far its own log is durable
   (``durable_index``), which the figures do not have, because a leader counts itself up to there
   only. Nothing but a leader's AppendEntries may be sent early; what is committed may be applied
@@ -42,16 +46,21 @@ Deviations from the paper, each with its reason:
   of heartbeats is confirmed, not when the read arrives: later, and as good. A leader that has
   committed nothing in its term refuses, where the dissertation lets it wait. Followers ask all
   others, of whom only the leader answers, for who leads is not part of their state. One read
-  identifier may stand for any number of client requests.
+  identifier may stand for any number of client requests. The round must be confirmed by the
+  configuration that is in force then. Leases (D6.4.1), which rest on clocks, are not here.
 * Sessions (D6.3) never expire: who lets a state machine forget one must refuse its client rather
   than carry out a command that may be a retry. A client has one command under way at a time, and
-  its session begins with its first command.
+  its session begins with its first command. A server that has discarded the entry of a command
+  does not know what became of it: the client asks again, and its session answers.
 * Membership (§6): joint consensus as in the paper. New servers catch up as non-voting members
   before C_old,new is appended, until they have stored what is committed (the dissertation counts
   rounds); who is catching up is known to the leader alone, so that a new leader must be asked
   again. ``ChangeLearners`` brings servers up to date without beginning a change. A leader begins
   no change before an entry of its own term is committed (the dissertation's rule for single-server
   changes, kept for all). A server that knows itself to be in no cluster starts no election.
+* Single-server changes (D4.1) are an option of the same mechanism, in no profile: C_new follows at
+  once, and only one server may come or go. The rule that an entry of the leader's term comes first
+  they cannot do without: its lack was their published bug.
 * Servers that hear a leader disregard RequestVote (§6), as an option together with check-quorum
   (D6.2). The paper says "within the minimum election timeout of hearing from a current leader";
   here it is until the server's own election timeout, which is no shorter, so that no second timer
