@@ -38,9 +38,7 @@ check-all: $(VENV)/ready ## the long runs: both profiles, larger bounds, all mut
 	$(RUN) -m model_check prove --seed 1 --quiet
 	$(RUN) -m model_check prove --states
 	$(RUN) -m model_check prove --mutants
-	EVERY_BYTE=1 $(RUN) -m pytest tests/test_storage.py
-	LONG_SEARCHES=1 $(RUN) -m pytest tests/test_simulation.py
-	LONG_SEARCHES=1 $(RUN) -m pytest tests/test_reductions.py -k "features"
+	$(RUN) -m pytest -m long
 
 bench: $(VENV)/ready ## measure, print the tables of BENCHMARKS.md
 	-$(RUN) -m pip install --quiet --no-build-isolation --editable '.[bench]'

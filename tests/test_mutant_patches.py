@@ -57,13 +57,15 @@ from spec.invariants import PROPERTIES, WITNESSES
 from spec.log import last_index
 from spec.messages import AppendEntriesMismatch, InstallSnapshot, Message
 from spec.progress import GOALS
-from spec.raft import PAPER, SERVER
+from spec.raft import PAPER, SERVER, recover
 from spec.state import (
     Command,
     Configuration,
+    Entry,
     Index,
     IndexOf,
     Leader,
+    Log,
     Server,
     ServerId,
     Snapshot,
@@ -246,9 +248,21 @@ CONFLICTING_SNAPSHOT = (
         ),
     ),
 )
+CHANGE = Entry(term=Term(1), payload=Configuration(old=frozenset({S2})))
+UNCOMMITTED_CHANGE = (
+    recover(
+        server_id=S2,
+        configuration=Configuration(old=frozenset({S1, S2})),
+        current_term=Term(1),
+        voted_for=None,
+        log=Log(entries=(CHANGE,)),
+    ),
+    CONFLICTING_SNAPSHOT[1],
+)
 RARE: dict[str, tuple[tuple[Server, Message], ...]] = {
     "B42": (CONFLICTING_SNAPSHOT,),
     "B44": (CONFLICTING_SNAPSHOT,),
+    "B45": (UNCOMMITTED_CHANGE,),
     "B22": (STALE_TAIL,),
     "B27": (LATE_REJECTION,),
     "B30": (STALE_TAIL,),
@@ -281,7 +295,7 @@ def differs_within(
     return any(
         differs_explored(Search(explored, reductions=reductions, limits=FEW), real, other)
         for reductions in (Reductions(), Reductions().without("obsolete"))
-        for explored in (real, other)
+        for explored in (other, real)
     )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 
 from model_check import Reductions, check
@@ -20,7 +22,7 @@ from model_check.raft_mutants import (
 )
 from spec.invariants import PROPERTIES, WITNESSES
 from spec.progress import GOALS
-from tests.reduction_evidence import ALL_REDUCTIONS
+from tests.reduction_evidence import ALL_REDUCTIONS, PLAIN
 
 RUNNABLE = [m for m in MUTANTS if not isinstance(m.verdict, NotExpressible)]
 KILLED = {m.name: m.verdict for m in MUTANTS if isinstance(m.verdict, Killed)}
@@ -108,13 +110,31 @@ SMALL = [
 ]
 
 
-@pytest.mark.parametrize("name", SMALL)
+SLOW = {"B45", "L08", "X14", "X26", "X34", "X64"}
+"""Those whose plain search takes many seconds."""
+
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=pytest.mark.long if name in SLOW else ()) for name in SMALL],
+)
 def test_mutants_are_found_at_the_same_length_without_reductions(name: str) -> None:
+    found_at_the_same_length(name, [Reductions(), PLAIN])
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", SMALL)
+def test_mutants_are_found_at_the_same_length_by_all_combinations(name: str) -> None:
+    found_at_the_same_length(name, ALL_REDUCTIONS)
+
+
+def found_at_the_same_length(name: str, choices: Sequence[Reductions]) -> None:
+    """A shortest counterexample has the same length whatever is reduced."""
     verdict = KILLED[name]
     owed = load_rooms(find(name))["spec.clients"]
     model = model_of(verdict, load(find(name)), load_disk(find(name)), owed)
     lengths = set()
-    for reductions in (Reductions(), *ALL_REDUCTIONS):
+    for reductions in choices:
         result = check(model, reductions=reductions)
         assert result.exit_code != 0, str(reductions)
         if result.trace is not None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import random
 from collections.abc import Callable, Set
 from functools import partial
@@ -27,11 +26,10 @@ SMALL = [
     (1, 3, 2, "server"),
     (2, 1, 1, "paper"),
     (2, 2, 1, "paper"),
-    (2, 2, 2, "paper"),
     (2, 1, 1, "server"),
-    (2, 3, 1, "paper"),
     (3, 1, 1, "paper"),
 ]
+LARGER = [(2, 2, 2, "paper"), (2, 3, 1, "paper")]
 
 
 CLIENTS = [
@@ -44,7 +42,13 @@ CLIENTS = [
 
 
 @pytest.mark.parametrize(
-    ("bounds", "clients"), [*((bounds, None) for bounds in SMALL), *CLIENTS], ids=str
+    ("bounds", "clients"),
+    [
+        *((bounds, None) for bounds in SMALL),
+        *CLIENTS,
+        *(pytest.param(bounds, None, marks=pytest.mark.long) for bounds in LARGER),
+    ],
+    ids=str,
 )
 def test_every_combination_of_reductions_sees_the_same(
     bounds: tuple[int, int, int, str], clients: ClientBounds | None
@@ -75,9 +79,6 @@ def test_every_combination_sees_the_same_snapshots(
 
 
 ONE_SERVER = Membership(one_server=True)
-LONG = pytest.mark.skipif(
-    not os.environ.get("LONG_SEARCHES"), reason="minutes of plain searches: make check-all"
-)
 
 
 @pytest.mark.parametrize(
@@ -86,11 +87,11 @@ LONG = pytest.mark.skipif(
         ((2, 1, 0), {"pre-vote"}, None),
         ((2, 2, 0), {"transfer"}, None),
         ((2, 2, 1), {"single-server"}, ONE_SERVER),
-        pytest.param((2, 1, 1), {"pre-vote"}, None, marks=LONG),
-        pytest.param((2, 2, 0), {"pre-vote"}, None, marks=LONG),
-        pytest.param((2, 2, 1), {"transfer"}, None, marks=LONG),
-        pytest.param((2, 2, 0), {"pre-vote", "transfer"}, None, marks=LONG),
-        pytest.param((2, 2, 2), {"single-server"}, ONE_SERVER, marks=LONG),
+        pytest.param((2, 1, 1), {"pre-vote"}, None, marks=pytest.mark.long),
+        pytest.param((2, 2, 0), {"pre-vote"}, None, marks=pytest.mark.long),
+        pytest.param((2, 2, 1), {"transfer"}, None, marks=pytest.mark.long),
+        pytest.param((2, 2, 0), {"pre-vote", "transfer"}, None, marks=pytest.mark.long),
+        pytest.param((2, 2, 2), {"single-server"}, ONE_SERVER, marks=pytest.mark.long),
     ],
     ids=str,
 )
@@ -293,13 +294,22 @@ class Walk:
             assert kept == -1 or kept in channels[q - 1, to - 1]
 
 
+WIDE: list[tuple[Bounds, str, Snapshots | None]] = [
+    (Bounds(servers=3, terms=3, log_length=2), "paper", None),
+    (Bounds(servers=3, terms=3, log_length=3), "server", None),
+    (Bounds(servers=5, terms=3, log_length=2), "paper", None),
+    (Bounds(servers=3, terms=2, log_length=3), "paper", Snapshots(count=2)),
+]
+
+
 @pytest.mark.parametrize(
     ("bounds", "profile", "walks", "snapshots"),
     [
-        (Bounds(servers=3, terms=3, log_length=2), "paper", 250, None),
-        (Bounds(servers=3, terms=3, log_length=3), "server", 120, None),
-        (Bounds(servers=5, terms=3, log_length=2), "paper", 130, None),
-        (Bounds(servers=3, terms=2, log_length=3), "paper", 100, Snapshots(count=2)),
+        *((bounds, profile, 40, snapshots) for bounds, profile, snapshots in WIDE),
+        *(
+            pytest.param(bounds, profile, 250, snapshots, marks=pytest.mark.long)
+            for bounds, profile, snapshots in WIDE
+        ),
     ],
     ids=str,
 )

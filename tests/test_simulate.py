@@ -12,12 +12,15 @@ from model_check.simulate import simulate
 WIDE = Bounds(servers=5, terms=8, log_length=6)
 
 
-def test_walks_beyond_exhaustible_bounds_meet_every_witness_and_no_violation() -> None:
-    found = simulate(RaftModel(WIDE), runs=150, depth=400, seed=1)
+@pytest.mark.parametrize(("runs", "unmet"), [(15, 4), pytest.param(150, 0, marks=pytest.mark.long)])
+def test_walks_beyond_exhaustible_bounds_meet_witnesses_and_no_violation(
+    runs: int, unmet: int
+) -> None:
+    found = simulate(RaftModel(WIDE), runs=runs, depth=400, seed=1)
     assert found.trace is None
-    assert found.steps == 150 * 400
+    assert found.steps == runs * 400
     assert found.moves > found.steps // 8
-    assert all(walks > 0 for _, walks in found.witnesses)
+    assert sum(walks == 0 for _, walks in found.witnesses) <= unmet
 
 
 def test_a_seed_repeats_its_walks() -> None:

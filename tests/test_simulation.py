@@ -6,7 +6,6 @@ by the same machine, so that each check is known to be able to fail.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -271,12 +270,7 @@ def is_found(node: type[Node] = Node, machine: type[KeyValueStore] = KeyValueSto
         run_state_machine_as_test(Sabotaged, settings=looking)
 
 
-long_search = pytest.mark.skipif(
-    not os.environ.get("LONG_SEARCHES"), reason="minutes of random histories: make check-all"
-)
-
-
-@long_search
+@pytest.mark.long
 @pytest.mark.parametrize(
     "sabotage",
     [SendsBeforeDurable, AnswersBeforeDurable, ReadsWithoutConfirming],
@@ -286,7 +280,7 @@ def test_sabotage_of_the_node_is_found(sabotage: type[Node]) -> None:
     is_found(node=sabotage)
 
 
-@long_search
+@pytest.mark.long
 @pytest.mark.parametrize(
     "sabotage", [AppliesTwice, ForgetsSessions], ids=lambda kind: kind.__name__
 )

@@ -23,7 +23,6 @@ from spec.events import Persist, PersistEntries, PersistSnapshot, PersistTermAnd
 from spec.state import Command, Configuration, Entry, Index, NoOp, ServerId, Snapshot, Term
 
 FIRST = Configuration(old=frozenset(map(ServerId, (1, 2, 3))))
-EVERY_BYTE = "EVERY_BYTE" in os.environ
 """``make check-all`` flips every byte; otherwise a sample."""
 
 
@@ -233,12 +232,13 @@ def stored_files(directory: Path) -> list[Path]:
     return sorted(path for path in directory.rglob("*") if path.is_file())
 
 
-def test_every_flipped_byte_is_refused_or_harmless(directory: Path) -> None:
+@pytest.mark.parametrize("places", [120, pytest.param(1 << 30, marks=pytest.mark.long)], ids=str)
+def test_every_flipped_byte_is_refused_or_harmless(directory: Path, places: int) -> None:
     expected = filled(directory)
     refused: dict[str, int] = {}
     for file in stored_files(directory):
         content = bytearray(file.read_bytes())
-        step = 1 if EVERY_BYTE else max(1, len(content) // 120)
+        step = max(1, len(content) // places)
         for place in range(0, len(content), step):
             content[place] ^= 0xFF if place % 2 else 1 << place // 2 % 8
             file.write_bytes(content)
