@@ -438,7 +438,7 @@ def test_no_lemma_is_vacuous(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lemmas, "implies", counting)
     walk = runs.Runs(Bounds(servers=3, terms=3, log_length=3))
     conditional = {name for code, name in names.items() if "implies" in code.co_names}
-    for seed in range(200):
+    for seed in range(36, 236):  # earlier ones take longer to bring everything about
         walk.walk(steps=200, seed=seed)
         if conditional <= set(applied):
             break
