@@ -4,23 +4,24 @@ Reading order, beside the extended Raft paper (Ongaro, Ousterhout: "In Search of
 Consensus Algorithm"):
 
 1. ``entries``     long sequences that are cheap to append to; not about Raft
-2. ``state``       Figure 2 "State": what a server knows
-3. ``messages``    Figure 2: the RPCs
-4. ``events``      what happens to a server, what it asks for, and what must be durable when
-5. ``log``         the log algebra (§5.3, §5.4.1)
-6. ``quorum``      majorities (§5.2, §6)
-7. ``membership``  membership changes (§6)
-8. ``snapshot``    log compaction (§7)
-9. ``elections``   elections that do not disrupt (§6, D6.2, D9.6), leadership transfer (D3.10)
-10. ``reads``      reads without an entry in the log (§8)
-11. ``raft``       **the protocol**, ``step(options, server, event) -> (server, effects)``
-12. ``cluster``    the first cluster, and the facts of its history
-13. ``disk``       what is durable, what is being written, and what waits for it
-14. ``sessions``   a command that is sent again takes effect once (§8)
-15. ``clients``    what clients ask, are owed and observe (§8)
-16. ``relevance``  which messages, and which knowledge, can still matter
-17. ``invariants`` the claims: Figure 3, and what it rests on
-18. ``progress``   what must stay possible: elections and commits
+2. ``records``     copies of records in which some fields differ; not about Raft
+3. ``state``       Figure 2 "State": what a server knows
+4. ``messages``    Figure 2: the RPCs
+5. ``events``      what happens to a server, what it asks for, and what must be durable when
+6. ``log``         the log algebra (§5.3, §5.4.1)
+7. ``quorum``      majorities (§5.2, §6)
+8. ``membership``  membership changes (§6)
+9. ``snapshot``    log compaction (§7)
+10. ``elections``  elections that do not disrupt (§6, D6.2, D9.6), leadership transfer (D3.10)
+11. ``reads``      reads without an entry in the log (§8)
+12. ``raft``       **the protocol**, ``step(options, server, event) -> (server, effects)``
+13. ``cluster``    the first cluster, and the facts of its history
+14. ``disk``       what is durable, what is being written, and what waits for it
+15. ``sessions``   a command that is sent again takes effect once (§8)
+16. ``clients``    what clients ask, are owed and observe (§8)
+17. ``relevance``  which messages, and which knowledge, can still matter
+18. ``invariants`` the claims: Figure 3, and what it rests on
+19. ``progress``   what must stay possible: elections and commits
 
 Deviations from the paper, each with its reason:
 

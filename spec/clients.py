@@ -12,11 +12,12 @@ follower has applied what a read must see, is a message that arrives later: noth
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from spec.cluster import remembered
 from spec.events import ReadReady
 from spec.log import base_index, entries_from, entry_at, term_at
+from spec.records import replace
 from spec.sessions import (
     ClientCommand,
     StateMachine,

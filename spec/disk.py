@@ -8,7 +8,7 @@ The checker explores every such disk; tests and simulated disks are driven by th
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import reduce
 from typing import assert_never
 
@@ -25,6 +25,7 @@ from spec.events import (
 from spec.log import compact, last_index, last_term, splice
 from spec.messages import AppendEntries, InstallSnapshot, RequestVoteResponse, StaleTerm
 from spec.raft import recover
+from spec.records import replace
 from spec.state import Log, Server, ServerId, Term
 
 

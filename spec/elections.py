@@ -6,12 +6,12 @@ Decisions of one server, each a small function. When they are asked, and what is
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import assert_never
 
 from spec.log import is_up_to_date, last_index, last_term
 from spec.messages import Message, PreVote, RequestVote
 from spec.quorum import is_quorum, members
+from spec.records import replace
 from spec.state import Candidate, Follower, Leader, Server, ServerId
 
 # --- Servers that hear a leader -----------------------------------------------------------------

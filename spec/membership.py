@@ -5,10 +5,9 @@ Functions of one server. When they are asked, and what is sent then, is in ``spe
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from spec.log import entries_from, last_index, latest_configuration, term_at
 from spec.quorum import members
+from spec.records import replace
 from spec.state import Configuration, Index, Leader, Log, Server, ServerId
 
 

@@ -14,7 +14,7 @@ Sections are those of the extended Raft paper, "D" those of Ongaro's dissertatio
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Protocol
 
 from spec.elections import transfer_target
@@ -29,6 +29,7 @@ from spec.events import (
 from spec.log import agreement, last_index, last_term
 from spec.membership import is_outside
 from spec.quorum import is_quorum, members
+from spec.records import replace
 from spec.state import NO_READS, Follower, Index, IndexOf, Leader, Log, Server, Term
 
 Live = Sequence[Server]

@@ -10,7 +10,7 @@ stands here and nowhere else.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import assert_never
 
 from spec.elections import (
@@ -111,6 +111,7 @@ from spec.reads import (
     refuse_all,
     round_under_way,
 )
+from spec.records import replace
 from spec.snapshot import compacted, install, is_of_use, taken
 from spec.state import (
     NO_ROUND,

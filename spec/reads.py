@@ -14,12 +14,11 @@ applied that far, on the leader or on the follower that asked. No clock is looke
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from spec.events import Effects, ReadReady, ReadRefused, Send
 from spec.log import term_at
 from spec.messages import ReadIndexResponse
 from spec.quorum import is_quorum
+from spec.records import replace
 from spec.state import NO_READS, NO_ROUND, Leader, Read, Reads, Role, Round, Server, ServerId
 
 

@@ -6,12 +6,11 @@ travels is the transport's business.
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from spec.events import Effects, PersistEntries, PersistSnapshot, RestoreStateMachine
 from spec.log import base_index, compact, last_index, latest_configuration, splice, term_at
 from spec.membership import in_force
 from spec.quorum import members
+from spec.records import replace
 from spec.state import Configuration, Index, Server, Snapshot
 
 

@@ -18,6 +18,7 @@ PACKAGES = ("spec", "model_check", "impl")
 OTHERS = ("examples", "benchmarks", "tests")
 READING_ORDER = (
     "entries",
+    "records",
     "state",
     "messages",
     "events",
