@@ -272,8 +272,9 @@ class Link:
 
     def flush(self) -> None:
         """One write for all frames that were queued."""
-        if self._connection is not None and self._queue:
-            self._connection.transport.write(b"".join(self._queue))
+        connection = self._connection
+        if connection is not None and self._queue and not connection.transport.is_closing():
+            connection.transport.write(b"".join(self._queue))
             self._sent_at = self._peers.now()
         self._queue.clear()
         self._queued = 0
