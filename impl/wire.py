@@ -12,6 +12,7 @@ import types
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields, is_dataclass
 from functools import cache
+from operator import attrgetter
 from struct import Struct
 from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 
@@ -131,23 +132,36 @@ def _of_dataclass(kind: Any) -> Codec:
     names = tuple(field.name for field in fields(kind))
     hints = get_type_hints(kind)
     parts = tuple(codec(hints[name]) for name in names)
-    dumps = tuple((name, part.dump) for name, part in zip(names, parts, strict=True))
+    dumps = tuple(part.dump for part in parts)
     loads = tuple(part.load for part in parts)
+    read = attrgetter(*names) if len(names) > 1 else _read_one(*names)
 
     def dump(value: Any) -> tuple[Any, ...]:
-        return tuple(
-            getattr(value, name) if convert is None else convert(getattr(value, name))
-            for name, convert in dumps
-        )
+        return tuple(_converted(read(value), dumps))
 
     def load(wire: tuple[Any, ...]) -> Any:
-        values = (
-            part if convert is None else convert(part)
-            for part, convert in zip(wire, loads, strict=True)
-        )
-        return kind(**dict(zip(names, values, strict=True)))
+        return kind(**dict(zip(names, _converted(wire, loads), strict=True)))
 
-    return Codec(tuple[tuple(part.wire for part in parts)], dump, load)  # type: ignore[misc]
+    def load_as_it_is(wire: tuple[Any, ...]) -> Any:
+        return kind(**dict(zip(names, wire, strict=True)))
+
+    return Codec(
+        tuple[tuple(part.wire for part in parts)],  # type: ignore[misc]
+        dump if any(dumps) else read,
+        load if any(loads) else load_as_it_is,
+    )
+
+
+def _read_one(*names: str) -> Callable[[Any], tuple[Any, ...]]:
+    """What ``attrgetter`` does for two names or more."""
+    return lambda value: tuple(getattr(value, name) for name in names)
+
+
+def _converted(
+    values: tuple[Any, ...], converts: tuple[Callable[[Any], Any] | None, ...]
+) -> list[Any]:
+    pairs = zip(values, converts, strict=True)
+    return [value if convert is None else convert(value) for value, convert in pairs]
 
 
 def _of_items(kind: Any, collection: Callable[[Iterator[Any]], Any]) -> Codec:
@@ -235,21 +249,28 @@ class Frames:
     def __init__(self, limit: int) -> None:
         self.limit = limit
         self._rest = bytearray()
+        self._needed = 0
+        """So long the rest must be before there is a whole frame in it."""
 
     def feed(self, data: bytes) -> list[bytes]:
         """The bodies of the frames that ``data`` completes; raises ``Malformed``."""
         rest = self._rest
-        rest += data
+        if rest:
+            rest += data
+            if len(rest) < self._needed:
+                return []
+            data = bytes(rest)
+            rest.clear()
         bodies = []
-        start = 0
-        while len(rest) - start >= LENGTH.size:
-            (length,) = LENGTH.unpack_from(rest, start)
+        start, end = 0, LENGTH.size
+        while end <= len(data):
+            (length,) = LENGTH.unpack_from(data, start)
             if length > self.limit:
                 raise Malformed(f"a frame of {length} bytes, longer than {self.limit}")
-            end = start + LENGTH.size + length
-            if len(rest) < end:
-                break
-            bodies.append(bytes(rest[start + LENGTH.size : end]))
-            start = end
-        del rest[:start]
+            end += length
+            if end <= len(data):
+                bodies.append(data[start + LENGTH.size : end])
+                start, end = end, end + LENGTH.size
+        rest += data[start:]
+        self._needed = end - start
         return bodies
