@@ -162,7 +162,8 @@ class Client(asyncio.Protocol):
         self._waiting += len(actions)
         self._backlog.extend(actions)
         self._pump()
-        self._throttle()
+        if self._waiting or self._is_paused:
+            self._throttle()
 
     def pause_writing(self) -> None:
         """It does not read its replies: do not take more commands from it."""
@@ -176,10 +177,9 @@ class Client(asyncio.Protocol):
 
     def _throttle(self) -> None:
         """Read from the client only while there is room for what it asks."""
-        limits = self._listener.limits
-        node = self._listener.node
-        is_overloaded = node.queued_bytes > self._listener.queued_bytes
-        pause = self._is_slow or is_overloaded or self._waiting > limits.waiting_commands
+        listener = self._listener
+        is_overloaded = listener.node.queued_bytes > listener.queued_bytes
+        pause = self._is_slow or is_overloaded or self._waiting > listener.limits.waiting_commands
         if pause != self._is_paused and not self._transport.is_closing():
             self._is_paused = pause
             if pause:
@@ -195,6 +195,15 @@ class Client(asyncio.Protocol):
         while backlog and not self._is_closing:
             action = backlog[0]
             match action:
+                case Wait():
+                    if self._open_runs:
+                        break
+                    backlog.popleft()
+                    self._wait(action)
+                case Write() | Read():
+                    if self._open_runs and not isinstance(action, self._open_kind):
+                        break
+                    self._start()
                 case Local():
                     backlog.popleft()
                     self._waiting -= 1
@@ -205,18 +214,10 @@ class Client(asyncio.Protocol):
                         break
                     backlog.popleft()
                     self._administer(action.words)
-                case Wait():
-                    if self._open_runs:
-                        break
-                    backlog.popleft()
-                    self._wait(action)
-                case Write() | Read():
-                    if self._open_runs and not isinstance(action, self._open_kind):
-                        break
-                    self._start()
                 case _:
                     assert_never(action)
-        self._flush()
+        if self._runs:
+            self._flush()
 
     def _start(self) -> None:
         """One request for all commands of one kind at the head of the backlog."""
