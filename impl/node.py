@@ -164,6 +164,13 @@ class Flow:
     size: int = 0
     """Bytes in flight."""
 
+    def lacks(self, next_index: Index, end: Index) -> bool:
+        """Is there something to send, of a log that goes up to ``end``?"""
+        if next_index < self.next_index:
+            return True  # the peer has refused what was sent
+        self.next_index = next_index
+        return self.sent < end
+
     def in_flight_is_snapshot(self, base: Index) -> bool:
         """Is a snapshot on its way, of what the log has no more?"""
         return bool(self.in_flight) and self.in_flight[0][0] <= base
@@ -235,8 +242,10 @@ class Node:
         )
 
         self._turn_is_due = False
+        self._apply_is_due = False
         self._election_deadline = 0.0
         self._flows: dict[ServerId, Flow] = {}
+        self._may_be_late = True  # look whether something is to be sent again
         self._awaiting_commit: set[ServerId] = set()
         self._stopped: str | None = None
 
@@ -244,6 +253,7 @@ class Node:
         self._writing = False
         self._persists = 0  # asked for so far
         self._durable = 0  # of those, on stable storage
+        self._told: DurableUpTo | None = None  # what to tell the server of them when it leads
         self._votes = 0  # asked for up to and with the last term or vote
         self._held: deque[tuple[int, Send]] = deque()
 
@@ -407,6 +417,7 @@ class Node:
         if self._stopped is not None:
             return
         self.handle(HeartbeatTimeout())
+        self._may_be_late = True
         self._repeat_confirming()
         self._give_up_late()
         self._tell_time()
@@ -427,22 +438,29 @@ class Node:
 
     def _turn(self) -> None:
         """Clients' requests become events; then one write and one flush for all that happened."""
-        self._turn_is_due = False
-        if self._stopped is not None:
-            return
-        self._apply()
-        taken = self._compaction.next_event(self.server, self.applied_index)
-        if taken is not None:
-            self.handle(taken)
-        if self._reads and self._confirming is None and self._may_ask:
-            self._confirm()
-        if self._queue:
-            self._start_writes()
-        if self.leads:
-            self._replicate()
-        self._network.flush()
-        if self._unwritten and not self._writing:
-            self._write()
+        if not self._turn_is_due or self._stopped is not None:
+            return  # another one came before it
+        try:
+            if self._told is not None and self.leads:
+                told, self._told = self._told, None
+                self.handle(told)
+            if self._reads and self._confirming is None and self._may_ask:
+                self._confirm()
+            if self._queue:
+                self._start_writes()
+            if self.leads:
+                self._replicate()
+            self._network.flush()
+            if self._unwritten and not self._writing:
+                self._write()
+        finally:
+            self._turn_is_due = False
+        if self._can_apply() and not self._apply_is_due:
+            self._apply_is_due = True
+            if self._writing or self._confirming is not None:
+                self._clock.call_soon(self._apply)  # others can work meanwhile
+            else:
+                self._apply()
 
     def _write(self) -> None:
         """Everything that is not written yet; then the disk has the log that the server has."""
@@ -454,8 +472,9 @@ class Node:
     def _on_durable(self, count: int, told: DurableUpTo | None) -> None:
         self._writing = False
         self._durable += count
+        self._turn_is_due = True  # it follows here
         if told is not None and self._options.parallel_write:
-            self.handle(told)
+            self._told = told
         held, self._held = self._held, deque()
         for number, send in held:
             if number <= self._durable:
@@ -470,32 +489,33 @@ class Node:
         """Send each peer what it lacks, as far as there is room on the way."""
         role = self.server.role
         assert isinstance(role, Leader), "asked only while this node leads"
-        for peer, next_index in role.next_index.items():
-            flow = self._flow(peer, next_index, role.match_index[peer])
-            base, end = base_index(self.server.log), last_index(self.server.log)
-            while flow.sent < end and flow.size < self._limits.unacknowledged_bytes:
-                is_unsure = role.match_index[peer] == 0 or flow.in_flight_is_snapshot(base)
-                if flow.in_flight and is_unsure:
-                    break  # one message, until its answer tells where the logs agree
-                self._send_entries(peer, flow)
+        base, end = base_index(self.server.log), last_index(self.server.log)
+        for peer, next_index in role.next_index.items_by_server:
+            flow = self._flows.get(peer)
+            if flow is None or flow.lacks(next_index, end) or self._may_be_late:
+                flow = self._flow(peer, next_index, role.match_index[peer])
+                while flow.sent < end and flow.size < self._limits.unacknowledged_bytes:
+                    is_unsure = role.match_index[peer] == 0 or flow.in_flight_is_snapshot(base)
+                    if flow.in_flight and is_unsure:
+                        break  # one message, until its answer tells where the logs agree
+                    self._send_entries(peer, flow)
             if peer in self._awaiting_commit:
                 first_index = Index(flow.sent + 1)
                 self.handle(Replicate(to=peer, first_index=first_index, count=0))
         self._awaiting_commit.clear()
+        self._may_be_late = False
 
     def _flow(self, peer: ServerId, next_index: Index, match_index: Index) -> Flow:
         """The peer's flow, after what is acknowledged, or lost, was taken out of it."""
         now = self._clock.now()
-        flow = self._flows.get(peer)
-        if (
-            flow is None
-            or next_index < flow.next_index
-            or (flow.in_flight and now - flow.progress_at > self._timing.retry_s)
-        ):
-            flow = self._flows[peer] = Flow(next_index, Index(next_index - 1), now)
+        flow = self._flows.get(peer) or Flow(next_index, Index(next_index - 1), now)
         while flow.in_flight and flow.in_flight[0][0] <= match_index:
             flow.size -= flow.in_flight.popleft()[1]
             flow.progress_at = now
+        is_late = flow.in_flight and now - flow.progress_at > self._timing.retry_s
+        if is_late or next_index < flow.next_index:
+            flow = Flow(next_index, Index(next_index - 1), now)
+        self._flows[peer] = flow
         flow.next_index = next_index
         flow.sent = max(flow.sent, Index(next_index - 1))
         return flow
@@ -593,37 +613,53 @@ class Node:
     # --- The state machine ------------------------------------------------------------------
 
     def _apply(self) -> None:
-        """Apply what is committed, a bounded number of commands in one turn."""
+        """Apply what is committed, a bounded number of commands in one go, and answer."""
+        self._apply_is_due = False
+        if self._stopped is not None:
+            return
         room = self._limits.applied_commands_at_once
-        while self.applied_index < self.server.commit_index:
-            if room <= 0:
-                self._schedule_turn()
-                return
-            index = Index(self.applied_index + 1)
-            entry = entry_at(self.server.log, index)
-            assert entry is not None, "what is committed is in the log"
-            results: list[Result] = []
-            match entry.payload:
-                case Command() as command:
-                    results = self._machine.apply(*commands_in(command))
-                    self._compaction.applied(len(command.data))
-                case NoOp() | Configuration():
-                    pass
-                case _:
-                    assert_never(entry.payload)
-            self.applied_index = index
-            room -= len(results) + 1
-            for batch in self._open.pop(index, ()):
-                if batch.term == entry.term:
-                    self._tell_how_long(batch.writes[0])
-                    self._distribute(batch.writes, results, index)
-                else:
-                    self._try_again(batch.writes)
+        while self.applied_index < self.server.commit_index and room > 0:
+            room -= self._apply_next()
         while self._confirmed and self._confirmed[0][0] <= self.applied_index:
             now = self._clock.wall_ms()
             for read in self._confirmed.popleft()[1]:
                 results = [self._machine.query(now, query) for query in read.queries]
                 read.answer(Done(results, self.applied_index))
+        taken = self._compaction.next_event(self.server, self.applied_index)
+        if taken is not None:
+            self.handle(taken)
+        if self._can_apply():
+            self._schedule_turn()
+
+    def _apply_next(self) -> int:
+        """Apply one entry and answer those who wait for it; about how much work that was."""
+        index = Index(self.applied_index + 1)
+        entry = entry_at(self.server.log, index)
+        assert entry is not None, "what is committed is in the log"
+        results: list[Result] = []
+        match entry.payload:
+            case Command() as command:
+                results = self._machine.apply(*commands_in(command))
+                self._compaction.applied(len(command.data))
+            case NoOp() | Configuration():
+                pass
+            case _:
+                assert_never(entry.payload)
+        self.applied_index = index
+        for batch in self._open.pop(index, ()):
+            if batch.term == entry.term:
+                self._tell_how_long(batch.writes[0])
+                self._distribute(batch.writes, results, index)
+            else:
+                self._try_again(batch.writes)
+        return len(results) + 1
+
+    def _can_apply(self) -> bool:
+        """Is something committed that is not applied, or confirmed that is not answered?"""
+        applied = self.applied_index
+        return applied < self.server.commit_index or (
+            bool(self._confirmed) and self._confirmed[0][0] <= applied
+        )
 
     def _restore(self, snapshot: Snapshot) -> None:
         """What the snapshot covers was applied elsewhere: with which results is not known here."""

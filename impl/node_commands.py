@@ -23,7 +23,7 @@ from impl.logs import start_logging
 from impl.server import serve
 from impl.tls import for_clients, for_members, make_development_certificates
 
-SWITCH_INTERVAL_S = 0.0005
+SWITCH_INTERVAL_S = 0.0001
 """How long the disk's thread may have to wait for the loop's, and the reverse."""
 FORMS = {
     "ServerId": "N",
