@@ -7,7 +7,6 @@ them on every transition, message and fact it meets; a server never calls them.
 from __future__ import annotations
 
 import itertools
-from dataclasses import replace
 from typing import assert_never
 
 from spec.cluster import Committed, Elected, Fact
@@ -31,6 +30,7 @@ from spec.messages import (
 )
 from spec.quorum import members
 from spec.reads import can_confirm
+from spec.records import replace
 from spec.state import Candidate, Follower, Index, Leader, Server, ServerId, Term
 
 
