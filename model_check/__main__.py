@@ -32,6 +32,7 @@ from model_check.raft_disks import DISK_RULES, DiskRules
 from model_check.raft_model import (
     FEATURES,
     PROFILES,
+    TOGETHER,
     Bounds,
     Membership,
     ParallelWrite,
@@ -208,7 +209,7 @@ def _add_bounds(parser: argparse.ArgumentParser) -> None:
 
 
 def _features(text: str) -> frozenset[str]:
-    names = FEATURES if text == "all" else tuple(part.strip() for part in text.split(","))
+    names = TOGETHER if text == "all" else tuple(part.strip() for part in text.split(","))
     for name in names:
         if name not in FEATURES:
             raise argparse.ArgumentTypeError(
@@ -587,8 +588,6 @@ def _raft_model(options: argparse.Namespace) -> RaftModel:
     parallel_write = _parallel_write(options)
     if parallel_write is None and given:
         parallel_write = parallel_write_of(given)
-    if clients and parallel_write:
-        raise UsageError("--with reads or sessions is not explored with parallel-write yet")
     more: tuple[Property, ...] = ()
     if options.refinement:
         _refuse_unrefined(membership, parallel_write)

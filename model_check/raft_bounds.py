@@ -23,6 +23,8 @@ FEATURES = (
     "sessions",
 )
 """What can be switched on beyond a profile: events of the environment, or rules."""
+TOGETHER = tuple(f for f in FEATURES if f not in ("learners", "single-server"))
+"""All that can be at once; of the ways to change the membership only joint consensus."""
 DISK_AT_ONCE = (
     "disks: every write is durable at once, and the server told so; hides crashes that lose "
     "writes (--with parallel-write)"

@@ -15,7 +15,7 @@ from typing import cast
 import spec.clients
 from model_check.model import Outcome
 from model_check.raft_bounds import Bounds, ClientBounds, Membership, Snapshots
-from model_check.raft_servers import Action, Part, Servers, Step
+from model_check.raft_servers import Answers, Part, Servers, Step
 from spec.clients import (
     Acknowledged,
     Answered,
@@ -210,62 +210,61 @@ class ServersOfClients(Servers):
         state: bytes = self.owed.state_at(server, index)
         return state
 
-    def act(self, process: int, state: Server, action: Action) -> Outcome[Server, Anything, Facts]:
-        """The step of the server, and what its driver says to clients then."""
-        outcome = super().act(process, state, action)
-        effects = cast(Effects, outcome.step[3])
-        sends: list[tuple[int, Anything]] = []
+    def answers(self, before: Server, event: Event, after: Server, effects: Effects) -> Answers:
+        """What the server's driver says to clients after a step."""
+        said: list[tuple[int, Anything]] = []
         for effect in effects:
             if isinstance(effect, ReadReady):
-                answer = self.owed.answer_to_read(outcome.state, effect)
-                sends += [(effect.read_id.client_id, answer)] if answer else []
-            if isinstance(effect, ClientRequestAccepted) and isinstance(action, ClientRequest):
-                sends += _accepted(effect, action)
+                answer = self.owed.answer_to_read(after, effect)
+                said += [(effect.read_id.client_id, answer)] if answer else []
+            if isinstance(effect, ClientRequestAccepted) and isinstance(event, ClientRequest):
+                said += _accepted(effect, event)
         done: tuple[ClientFact, ...] = ()
-        if outcome.state.commit_index > state.commit_index and led(state, outcome.state):
+        if after.commit_index > before.commit_index and led(before, after):
             if self.clients.commands:
-                done = self.owed.effects_of(state, outcome.state)
+                done = self.owed.effects_of(before, after)
             else:
-                news = Acknowledged(index=outcome.state.commit_index)
-                sends += [(client, news) for client in self._observers]
-        return replace(outcome, sends=(*outcome.sends, *sends), facts=(*outcome.facts, *done))
+                news = Acknowledged(index=after.commit_index)
+                said += [(client, news) for client in self._observers]
+        return tuple(said), done
 
     def deliver(
         self, process: int, state: Server, source: int, message: Anything
     ) -> Outcome[Server, Anything, Facts]:
-        """A request of a client is an event at the server that it asks, if the bounds allow it."""
-        nothing: Outcome[Server, Anything, Facts] = Outcome(state=state)
+        """A question for the driver is answered at once."""
+        found = self.looked_up(state, message)
+        if found is None:
+            return super().deliver(process, state, source, message)
+        return Outcome(state=state, sends=found[0], facts=found[1])
+
+    def event_of(self, state: Server, source: int, message: Anything) -> Event | None:
+        """A request of a client is an event at the server that it asks."""
         match message:
             case InvokeRead(read_id=read_id):
-                if self._rounds_are_used_up(state):
-                    return nothing
-                return self.act(process, state, ReadRequest(read_id=read_id))
+                used_up = self._rounds_are_used_up(state)
+                return None if used_up else ReadRequest(read_id=read_id)
             case ReadIndexRequest(term=term) if (
                 term == state.current_term and self._rounds_are_used_up(state)
             ):
-                return nothing
+                return None
             case InvokeCommand(request_id=request_id):
-                if not isinstance(state.role, Leader) or self._is_full(state):
-                    return nothing
-                return self.act(process, state, _request(request_id))
-            case AwaitCommand():
-                return self._asked_again(state, message)
+                takes = isinstance(state.role, Leader) and not self._is_full(state)
+                return _request(request_id) if takes else None
             case _:
-                return super().deliver(process, state, source, cast(Message, message))
+                return super().event_of(state, source, message)
 
-    def _asked_again(
-        self, state: Server, waiting: AwaitCommand
-    ) -> Outcome[Server, Anything, Facts]:
-        """The driver looks whether it can answer now."""
-        client = waiting.request_id.client_id
-        match self.owed.answer_to_command(state, waiting):
+    def looked_up(self, state: Server, message: Anything) -> Answers | None:
+        """The driver looks whether it can answer now who waits for a command."""
+        if not isinstance(message, AwaitCommand):
+            return None
+        match self.owed.answer_to_command(state, message):
             case CommandAnswer() as answer:
                 told = Answered(request_id=answer.request_id, result=answer.result)
-                return Outcome(state=state, sends=((client, answer),), facts=(told,))
+                return ((message.request_id.client_id, answer),), (told,)
             case Failed() as failed:
-                return Outcome(state=state, facts=(failed,))
+                return (), (failed,)
             case _:
-                return Outcome(state=state)
+                return (), ()
 
     def _rounds_are_used_up(self, server: Server) -> bool:
         """Has a leader begun as many rounds for reads as the bounds allow in one term?"""

@@ -6,27 +6,26 @@ action, and so is a crash, which leaves the disk as it was after any number of t
 **A server that leads nobody lets its writes complete at once** (``settled``), unless it has let a
 message go before. Everything it sends waits for its writes, so nobody can tell whether a write
 that is pending was ever begun: a crash that loses it is a crash before the step that began it, and
-messages that wait for it are messages that travel longer. ``--reduction none`` does without.
+messages that wait for it are messages that travel longer. ``--reduction none`` does without, and so
+do servers that answer clients, for answers do not wait.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Protocol, cast
+from typing import Any, Protocol, cast
 
 from model_check.model import Outcome
 from model_check.raft_bounds import ParallelWrite
 from model_check.raft_servers import Action, Part, Servers
 from spec import disk as disk_of_spec
-from spec.cluster import Fact, facts
+from spec.cluster import facts
 from spec.disk import Crash, Disk, Image, ServerOnDisk, WriteCompletes, image_of, recovered
-from spec.events import DurableUpTo, Effects, Event, Receive, Restart, Send
-from spec.messages import Message
-from spec.relevance import is_obsolete, is_past, representative
-from spec.state import Leader, Server, ServerId
+from spec.events import DurableUpTo, Effects, Event, Restart, Send
+from spec.state import Leader, Server
 
-Result = Outcome[ServerOnDisk, Message, Fact]
+Result = Outcome[ServerOnDisk, Any, Any]
 
 
 class DiskRules(Protocol):
@@ -83,9 +82,13 @@ class ServersOnDisks(Part[ServerOnDisk]):
             case _:
                 return self._step(state, action)
 
-    def deliver(self, process: int, state: ServerOnDisk, source: int, message: Message) -> Result:
-        """A message arrives."""
-        return self._step(state, Receive(source=ServerId(source), message=message))
+    def deliver(self, process: int, state: ServerOnDisk, source: int, message: Any) -> Result:
+        """A message arrives; what the driver answers by itself waits for no write."""
+        found = self.servers.looked_up(state.server, message)
+        if found is not None:
+            return Outcome(state=state, sends=found[0], facts=found[1])
+        event = self.servers.event_of(state.server, source, message)
+        return Outcome(state=state) if event is None else self._step(state, event)
 
     def _step(self, state: ServerOnDisk, event: Event) -> Result:
         server, effects = self.servers.take(state.server, event)
@@ -98,20 +101,28 @@ class ServersOnDisks(Part[ServerOnDisk]):
                 sent += released
         elif len(disk.pending) > self.how.pending:
             return Outcome(state=state)  # the bound: some write must complete first
-        return Outcome(
-            state=after,
-            sends=tuple((effect.to, effect.message) for effect in sent),
-            facts=facts(state.server, server, effects),
-            step=(state, event, after, effects),
-        )
+        return self._outcome(state, event, after, effects, sent)
 
     def _complete(self, state: ServerOnDisk) -> Result:
         after, sent, (told, effects) = self._completed(state)
+        if told is None:
+            return Outcome(state=after, sends=tuple((e.to, e.message) for e in sent))
+        return self._outcome(state, told, after, effects, sent)
+
+    def _outcome(
+        self,
+        before: ServerOnDisk,
+        event: Event,
+        after: ServerOnDisk,
+        effects: Effects,
+        sent: Sequence[Send],
+    ) -> Result:
+        said, done = self.servers.answers(before.server, event, after.server, effects)
         return Outcome(
             state=after,
-            sends=tuple((effect.to, effect.message) for effect in sent),
-            facts=facts(state.server, after.server, effects),
-            step=() if told is None else (state, told, after, effects),
+            sends=(*((effect.to, effect.message) for effect in sent), *said),
+            facts=(*facts(before.server, after.server, effects), *done),
+            step=(before, event, after, effects),
         )
 
     def _completed(
@@ -129,20 +140,19 @@ class ServersOnDisks(Part[ServerOnDisk]):
 
     # What matters no more to the server, and would not after a crash either.
 
-    def is_obsolete(self, process: int, state: ServerOnDisk, source: int, message: Message) -> bool:
+    def is_obsolete(self, process: int, state: ServerOnDisk, source: int, message: Any) -> bool:
         """As ``spec.relevance`` claims."""
-        return all(is_obsolete(s, ServerId(source), message) for s in self._possible(state))
+        possible = self._possible(state)
+        return all(self.servers.is_obsolete(process, s, source, message) for s in possible)
 
-    def representative(
-        self, process: int, state: ServerOnDisk, source: int, message: Message
-    ) -> Message:
+    def representative(self, process: int, state: ServerOnDisk, source: int, message: Any) -> Any:
         """As ``spec.relevance`` claims of the lowest term that the server may be in."""
         lowest = min(self._possible(state), key=lambda server: server.current_term)
-        return representative(lowest, ServerId(source), message)
+        return self.servers.representative(process, lowest, source, message)
 
-    def is_past(self, process: int, state: ServerOnDisk, fact: Fact) -> bool:
+    def is_past(self, process: int, state: ServerOnDisk, fact: Any) -> bool:
         """As ``spec.relevance`` claims."""
-        return all(is_past(server, fact) for server in self._possible(state))
+        return all(self.servers.is_past(process, s, fact) for s in self._possible(state))
 
     def _possible(self, state: ServerOnDisk) -> Sequence[Server]:
         """The server as it is, and as it may be after a crash that loses writes."""

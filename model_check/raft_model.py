@@ -21,6 +21,7 @@ from model_check.raft_bounds import (
     DISK_AT_ONCE,
     FEATURES,
     PROFILES,
+    TOGETHER,
     Bounds,
     ClientBounds,
     Membership,
@@ -94,6 +95,7 @@ from spec.state import (
 __all__ = [
     "FEATURES",
     "PROFILES",
+    "TOGETHER",
     "Bounds",
     "Membership",
     "ParallelWrite",
@@ -189,7 +191,9 @@ class RaftModel(Model[State, Any, Any, Any]):
         )
         servers: Part[Any] = self._servers
         if parallel_write:
-            servers = ServersOnDisks(self._servers, parallel_write, disk_rules)
+            settled = parallel_write.settled and not clients
+            how = replace(parallel_write, settled=settled)
+            servers = ServersOnDisks(self._servers, how, disk_rules)
         self._clients = Clients(self.clients, self._servers.processes)
         self._part_of: dict[int, Part[Any]] = {
             **dict.fromkeys(self._servers.processes, servers),

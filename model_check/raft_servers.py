@@ -40,6 +40,8 @@ from spec.state import Command, Index, Leader, Log, Server, ServerId, Term
 
 Step = Callable[[Options, Server, Event], tuple[Server, Effects]]
 Action = Event | DiskEvent
+Answers = tuple[tuple[tuple[int, Any], ...], tuple[Any, ...]]
+"""Messages to processes that are no servers, and facts."""
 S = TypeVar("S")
 
 
@@ -209,10 +211,12 @@ class Servers(Part[Server]):
         """An event of the server's own; every write is durable at once."""
         assert not isinstance(action, WriteCompletes | Crash), "a server's disk is a matter apart"
         after, effects = self.run(state, action)
+        said, done = self.answers(state, action, after, effects)
+        sent = tuple((e.to, e.message) for e in effects if isinstance(e, Send))
         return Outcome(
             state=doubting(after) if self.doubts else after,
-            sends=tuple((e.to, e.message) for e in effects if isinstance(e, Send)),
-            facts=facts(state, after, effects),
+            sends=(*sent, *said),
+            facts=(*facts(state, after, effects), *done),
             step=(state, action, after, effects),
         )
 
@@ -239,7 +243,22 @@ class Servers(Part[Server]):
         self, process: int, state: Server, source: int, message: Any
     ) -> Outcome[Server, Any, Any]:
         """A message arrives."""
-        return self.act(process, state, Receive(source=ServerId(source), message=message))
+        event = self.event_of(state, source, message)
+        return Outcome(state=state) if event is None else self.act(process, state, event)
+
+    # What a driver does besides; nobody is there to be answered, unless there are clients.
+
+    def event_of(self, state: Server, source: int, message: Any) -> Event | None:
+        """What a message that arrives is to the server, unless the bounds refuse it."""
+        return Receive(source=ServerId(source), message=message)
+
+    def answers(self, before: Server, event: Event, after: Server, effects: Effects) -> Answers:
+        """What is said to others than servers after a step, and facts about that."""
+        return (), ()
+
+    def looked_up(self, state: Server, message: Any) -> Answers | None:
+        """The same of a question that the driver answers without an event; ``None``: it is none."""
+        return None
 
     def is_obsolete(self, process: int, state: Server, source: int, message: Any) -> bool:
         """As ``spec.relevance`` claims."""

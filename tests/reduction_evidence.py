@@ -11,7 +11,7 @@ import numpy as np
 from model_check import kernel as k
 from model_check.explore import Search
 from model_check.raft_bounds import ClientBounds
-from model_check.raft_model import Bounds, Membership, RaftModel, Snapshots
+from model_check.raft_model import Bounds, Membership, ParallelWrite, RaftModel, Snapshots
 from model_check.tables import Reductions
 
 PLAIN = Reductions(saturation=False, obsolete=False, symmetry=False, domination=False)
@@ -31,6 +31,7 @@ def explored(
     membership: Membership | None = None,
     snapshots: Snapshots | None = None,
     features: Set[str] = frozenset(),
+    parallel_write: ParallelWrite | None = None,
 ) -> Search:
     """A finished exploration of correct Raft."""
     model = RaftModel(
@@ -40,6 +41,7 @@ def explored(
         snapshots=snapshots,
         clients=clients,
         features=features,
+        parallel_write=parallel_write,
     )
     search = Search(model, reductions=reductions)
     assert search.run().result == "exhausted"

@@ -95,6 +95,14 @@ def test_one_property_can_be_judged_alone(capsys: pytest.CaptureFixture[str]) ->
     assert "leader_completeness" not in out
 
 
+def test_all_parts_can_be_explored_at_once(capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["--servers", "2", "--terms", "1", "--log-length", "2", "--commands", "1"]
+    assert main([*arguments, "--with", "all"]) == 0
+    out = capsys.readouterr().out
+    for said in ("membership:", "pending writes", "snapshots:", "transfer:", "reads:", "sessions:"):
+        assert f"\n  {said}" in out
+
+
 def test_facts_can_be_left_out(capsys: pytest.CaptureFixture[str]) -> None:
     assert main([*SMALL, "--no-facts"]) == 0
     assert "leader_completeness" not in capsys.readouterr().out

@@ -12,7 +12,7 @@ import pytest
 from model_check.explore import Search
 from model_check.model import Model, Outcome
 from model_check.raft_bounds import ClientBounds
-from model_check.raft_model import Bounds, Membership, RaftModel, Snapshots
+from model_check.raft_model import Bounds, Membership, ParallelWrite, RaftModel, Snapshots
 from model_check.raft_servers import Action
 from model_check.tables import Reductions
 from model_check.visited import Words
@@ -99,6 +99,18 @@ def test_every_combination_sees_the_same_with_features(
     bounds: tuple[int, int, int], features: Set[str], membership: Membership | None
 ) -> None:
     see_the_same(partial(explored, *bounds, "paper", membership=membership, features=features))
+
+
+@LONG
+@pytest.mark.parametrize("clients", [ClientBounds(reads=1), ClientBounds(commands=1)], ids=str)
+def test_every_combination_sees_the_same_features_of_clients_and_disks(
+    clients: ClientBounds,
+) -> None:
+    see_the_same(
+        partial(
+            explored, 2, 1, 1, "paper", clients=clients, parallel_write=ParallelWrite(pending=1)
+        )
+    )
 
 
 def see_the_same(explore: Callable[..., Search]) -> None:
