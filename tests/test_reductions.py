@@ -101,7 +101,7 @@ def test_every_combination_sees_the_same_with_features(
     see_the_same(partial(explored, *bounds, "paper", membership=membership, features=features))
 
 
-@LONG
+@pytest.mark.long
 @pytest.mark.parametrize("clients", [ClientBounds(reads=1), ClientBounds(commands=1)], ids=str)
 def test_every_combination_sees_the_same_features_of_clients_and_disks(
     clients: ClientBounds,
