@@ -812,7 +812,8 @@ class Search:
             if self.tables.failures:
                 return self.tables.failures[0]
         if self.reductions.obsolete:
-            check = RelevanceCheck(self.tables, (t.property for t in self.tallies.values()))
+            judged = (tally.property for tally in self.tallies.values())
+            check = RelevanceCheck(self.tables, judged, workers=len(self.workers))
             failure = next(check.failures(), None)
             self.side_conditions["obsolete"] = check.pairs
             return failure

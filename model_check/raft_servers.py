@@ -205,7 +205,12 @@ class Servers(Part[Server]):
         asked = isinstance(server.role, Leader) and server.role.target is not None
         if self.membership and self.membership.one_server:
             asked = False  # it is a C_new that will be appended
-        return _bounded_length(server.log) + asked >= self.places
+        return self._length(server.log) + asked >= self.places
+
+    def _length(self, log: Log) -> int:
+        """The length of a log without the entries for which places are kept."""
+        kept = _carried(log).count(C_NEW) if self.membership else 0
+        return last_index(log) - kept
 
     def act(self, process: int, state: Server, action: Action) -> Outcome[Server, Any, Any]:
         """An event of the server's own; every write is durable at once."""
@@ -281,7 +286,7 @@ class Servers(Part[Server]):
         carried = _carried(state.log)
         return (
             state.current_term <= self.bounds.terms
-            and _bounded_length(state.log) <= self.places
+            and self._length(state.log) <= self.places
             and carried.count(C_OLD_NEW) + carried.count(C_NEW) <= 2 * changes
         )
 
@@ -296,11 +301,6 @@ class Servers(Part[Server]):
     def name_of(self, process: int) -> str:
         """S1, S2, ... as in the paper's figures."""
         return f"S{process}"
-
-
-def _bounded_length(log: Log) -> int:
-    """The length of a log without the entries for which places are kept."""
-    return last_index(log) - _carried(log).count(C_NEW)
 
 
 def _carried(log: Log) -> list[bytes]:

@@ -19,15 +19,19 @@ And for every fact f ever recorded, if p in s is past f:
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
 
 from model_check.model import AllWhere, AnyFact, AnyState, Outcome, Property
+from model_check.shares import shared
 from model_check.tables import Entry, SideConditionFailure, Tables, kept_after_renaming
 
 OBSOLETE = -1
+FEW = 1 << 12
+"""Cells that are verified sooner than shared."""
 NOTHING: frozenset[object] = frozenset()
 Effect = tuple[object, frozenset[object], frozenset[object]]
 
@@ -35,9 +39,16 @@ Effect = tuple[object, frozenset[object], frozenset[object]]
 class RelevanceCheck:
     """The verification of one finished exploration."""
 
-    def __init__(self, tables: Tables[Any, Any, Any, Any], properties: Iterable[Property]) -> None:
+    def __init__(
+        self,
+        tables: Tables[Any, Any, Any, Any],
+        properties: Iterable[Property],
+        *,
+        workers: int = 1,
+    ) -> None:
         """Prepare to verify what these tables hold; ``properties`` are those that are judged."""
         self.tables = tables
+        self.workers = workers
         self.properties = [p for p in properties if isinstance(p.over[0], AnyFact)]
         self.pairs = 0
         """Pairs of a state and a message, and of a step and a message, that were verified."""
@@ -112,13 +123,23 @@ class RelevanceCheck:
     ) -> Iterator[SideConditionFailure]:
         """Verify each cell of the table of what is kept of each message in each state."""
         self.pairs += table.size
-        for i, j in np.argwhere(table != np.array(messages)).tolist():
-            state, message = states[i], messages[j]
-            claim = self._claim(state, message, int(table[i, j]))
-            if claim:
-                yield SideConditionFailure(
-                    reduction="obsolete", claim=claim, state=state, message=message
-                )
+        cells = np.argwhere(table != np.array(messages)).tolist()
+        workers = self.workers if len(cells) >= FEW else 1
+
+        def false_claims(share: int) -> list[tuple[int, str]]:
+            found = []
+            for number in range(share, len(cells), workers):
+                i, j = cells[number]
+                claim = self._claim(states[i], messages[j], int(table[i, j]))
+                if claim:
+                    found.append((number, claim))
+            return found
+
+        for number, claim in sorted(itertools.chain(*shared(false_claims, workers))):
+            i, j = cells[number]
+            yield SideConditionFailure(
+                reduction="obsolete", claim=claim, state=states[i], message=messages[j]
+            )
 
     def _claim(self, state: int, message: int, represented: int) -> str:
         """The claim about one state and message that is false, or nothing."""

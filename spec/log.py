@@ -140,7 +140,10 @@ def agreement(a: Log, b: Log) -> Index:
         return end
     if term_at(a, start) != term_at(b, start):
         return Index(start - 1)
-    for index in map(Index, range(start + 1, end + 1)):
-        if entry_at(a, index) != entry_at(b, index):
-            return Index(index - 1)
-    return end
+    count = end - start
+    pairs = zip(
+        entries_from(a, Index(start + 1), count),
+        entries_from(b, Index(start + 1), count),
+        strict=True,
+    )
+    return Index(next((start + i for i, (x, y) in enumerate(pairs) if x != y), end))
