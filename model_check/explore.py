@@ -239,6 +239,7 @@ class Search:
         self.workers = [Worker(n, channels, self.tables.links) for _ in range(workers)]
         self.generations: list[Generation] = []
         self.fired = np.zeros(MOST_KINDS, np.int64)
+        self._numbers = np.zeros(CHUNK * self.tables.links, np.int64)
         self.moves = 0
         self.dominated = 0
         self.side_conditions: dict[str, int] = {}
@@ -573,6 +574,8 @@ class Search:
         while len(tasks):
             tasks = self._fill(chunk, tasks, which)
         ends.append([worker.found for worker in used])
+        for worker in used:
+            worker.x[k.X_NUMBERS] = 0
         self._count(used, which)
         return self._visit(used, ends)
 
@@ -583,6 +586,7 @@ class Search:
         jobs = []
         for worker, (first, end) in zip(used, spans, strict=True):
             worker.reserve(end - first)
+            worker.x[k.X_NUMBERS] = self._numbers.ctypes.data
             self.tables.give_memory(worker.x)
             jobs.append(
                 self._pool.submit(

@@ -274,7 +274,8 @@ MOST = (1 << 63) - 1
     X_FROM,  # the links and the facts of the state expanded, and of its successor: their halves
     X_TO,
     X_LINKS,  # the numbers of the links of the state expanded
-    X_MEMORY,  # where in the arena links get memory from, and where that ends
+    X_NUMBERS,  # those of all states of a chunk; 0 if there is no chunk
+    X_MEMORY,  # the address where links get memory from, and where that ends
     X_MEMORY_END,
     X_STATES,  # the process states of the one, and of the other
     X_TO_STATES,
@@ -291,11 +292,14 @@ MOST = (1 << 63) - 1
     X_SUMS,
     X_FIRED,  # [kind] -> how many records were dropped
     X_SLOTS,
-) = range(32)
+) = range(33)
 
 ASK_STEP, ASK_KEPT, ASK_LOCAL, ASK_IS_PAST = range(4)
 QUIET, MOVES = range(2)
 """Which steps to expand: those that leave the process as it was, or those that change it."""
+
+SOON = 2
+"""So many states ahead the memory for one is asked for."""
 
 AHEAD = 16
 """So many look-ups ahead the memory for one is asked for."""
@@ -317,7 +321,7 @@ P_KEYS, P_INDEX, P_SIZE, P_COUNT, P_CAPACITY, P_SLOTS = range(6)
 
 L_ROWS, L_AFTER, LINK_WORDS = 0, 1, 4
 """The record of a link. Two in a word, of the low process first: rows. What steps of the low
-process make of it, and those of the high one: a place in the arena and its size."""
+process make of it, and those of the high one: an address in words, above the size there."""
 
 SPILLS = 1 << 62
 """Added to a link from which quiet steps reach beyond it."""
@@ -1034,7 +1038,7 @@ def change(
     """A link after a numbered change: from memory, else as ``changed``, and remembered."""
     record = record_of(w, number)
     at = peek(record, L_AFTER + side)
-    memory = peek(w, W_ARENA) + 8 * (at >> 16)
+    memory = at >> 16 << 3
     remembers = effect >> 32 < (at & UNNUMBERED)
     if remembers:
         known = peek(memory, effect >> 32)
@@ -1080,15 +1084,13 @@ def open_side(w: int, x: int, number: int, side: int, size: int) -> None:
     """
     at = peek(record_of(w, number), L_AFTER + side)
     former = at & UNNUMBERED
-    top = peek(x, X_MEMORY)
-    room = min(size + size // 4 + 1, UNNUMBERED - 1)
-    if former >= size or top + room > peek(x, X_MEMORY_END):
+    memory = peek(x, X_MEMORY)
+    room = min(size + size // 8 + 1, UNNUMBERED - 1)
+    if former >= size or memory + 8 * room > peek(x, X_MEMORY_END):
         return
-    arena = peek(w, W_ARENA)
-    for i in range(room):
-        poke(arena, top + i, peek(arena, (at >> 16) + i) if i < former else 0)
-    poke(x, X_MEMORY, top + room)
-    poke(record_of(w, number), L_AFTER + side, top << 16 | room)
+    copy_words(at >> 16 << 3, memory, former)
+    poke(x, X_MEMORY, memory + 8 * room)
+    poke(record_of(w, number), L_AFTER + side, memory >> 3 << 16 | room)
 
 
 @apart(F_OPEN_LINK)
@@ -1311,7 +1313,7 @@ def unfold_halves(w: int, x: int, key: int) -> None:
 
 @apart(F_UNFOLD_LINKS)
 def unfold_links(w: int, x: int, key: int) -> None:
-    """Set X_FROM and X_LINKS to the links and facts of a key, X_STATES to its process states."""
+    """Set X_FROM to the links and facts of a key, X_STATES to its process states."""
     n = peek(w, W_PROCESSES)
     unfold_halves(w, x, key)
     halves = peek(x, X_HALVES)
@@ -1323,9 +1325,7 @@ def unfold_links(w: int, x: int, key: int) -> None:
         q = peek(peek(w, W_HIGH_OF), place)
         mine = peek(halves, p * n + q)
         theirs = peek(halves, q * n + p)
-        link = (mine << 32) | theirs
-        poke(u, place, link)
-        poke(peek(x, X_LINKS), place, map_find(peek(w, W_KNOWN_LINKS), link))
+        poke(u, place, (mine << 32) | theirs)
         poke(states, p, peek(keys, mine) >> 32)
         poke(states, q, peek(keys, theirs) >> 32)
     poke(u, peek(w, W_LINKS), peek(peek(x, X_LAYERS), n))
@@ -1734,15 +1734,31 @@ def expand_row(w: int, x: int, p: int, q: int, which: int, parent: int, fill: bo
 
 
 @compiled
-def load(w: int, x: int, key: int, which: int, fill: bool) -> bool:
-    """Prepare to expand a state; False on a miss."""
-    unfold_links(w, x, key)
-    links = peek(x, X_LINKS)
+def number_links(w: int, x: int, position: int, fill: bool) -> bool:
+    """Set X_LINKS to the numbers of the links of X_FROM, and note them; False on a miss."""
+    numbers = peek(x, X_NUMBERS) + 8 * peek(w, W_LINKS) * position
     for place in range(peek(w, W_LINKS)):
-        if peek(links, place) == MISS and fill:
-            poke(links, place, new_link(w, x, peek(peek(x, X_FROM), place)))
-        if peek(links, place) == MISS:
+        link = peek(peek(x, X_FROM), place)
+        number = map_find(peek(w, W_KNOWN_LINKS), link)
+        if number == MISS and fill:
+            number = new_link(w, x, link)
+        if number == MISS:
             return False
+        poke(peek(x, X_LINKS), place, number)
+        if peek(x, X_NUMBERS):
+            poke(numbers, place, number)
+    return True
+
+
+@compiled
+def load(w: int, x: int, key: int, which: int, position: int, numbered: bool, fill: bool) -> bool:
+    """Prepare to expand a state; False on a miss. Are the links of its chunk ``numbered``?"""
+    unfold_links(w, x, key)
+    if numbered and peek(x, X_NUMBERS):
+        links = peek(w, W_LINKS)
+        copy_words(peek(x, X_NUMBERS) + 8 * links * position, peek(x, X_LINKS), links)
+    elif not number_links(w, x, position, fill):
+        return False
     if which != MOVES:
         return True
     facts = peek(x, X_FROM) + 8 * peek(w, W_LINKS)
@@ -1755,7 +1771,7 @@ def load(w: int, x: int, key: int, which: int, fill: bool) -> bool:
 def expand_state(w: int, x: int, key: int, which: int, parent: int, fill: bool) -> None:
     """Emit all successors of a state."""
     n = peek(w, W_PROCESSES)
-    if not load(w, x, key, which, fill):
+    if not load(w, x, key, which, parent, True, fill):
         put_aside(x, parent, n, n, MISS)
         return
     for place in range(peek(w, W_LINKS)):
@@ -1947,6 +1963,18 @@ def has_output_room(x: int, room: int) -> bool:
     return records and peek(x, X_MISSED_COUNT) + room <= peek(x, X_MISSED_CAPACITY)
 
 
+@compiled
+def prefetch_links(w: int, x: int, position: int) -> None:
+    """Ask for what links remember that are expanded soon, and for the records of later ones."""
+    links = peek(w, W_LINKS)
+    numbers = peek(x, X_NUMBERS) + 8 * links * (position + SOON)
+    for i in range(links):
+        prefetch(record_of(w, peek(numbers, SOON * links + i)), 0)
+        record = record_of(w, peek(numbers, i))
+        prefetch(peek(record, L_AFTER) >> 16 << 3, 0)
+        prefetch(peek(record, L_AFTER + 1) >> 16 << 3, 0)
+
+
 @entry_point
 def expand(
     w: int, x: int, keys: int, first: int, end: int, which: int, room: int, fill: bool
@@ -1961,6 +1989,8 @@ def expand(
         if not has_output_room(x, room):
             end = i
             break
+        if peek(x, X_NUMBERS) and i + 2 * SOON < end:
+            prefetch_links(w, x, i)
         if plain:
             expand_plain(w, x, peek(keys, i), which, i, fill)
             continue
@@ -1976,7 +2006,7 @@ def expand(
 def prepare_links(w: int, x: int, keys: int, first: int, end: int, which: int) -> None:
     """Put aside those of the states ``keys[first:end]`` that cannot be expanded yet."""
     for i in range(first, end):
-        if not load(w, x, peek(keys, i), which, False):
+        if not load(w, x, peek(keys, i), which, i, False, False):
             put_aside(x, i, peek(w, W_PROCESSES), 0, MISS)
 
 
@@ -2007,7 +2037,7 @@ def redo(
             expand_plain_row(w, x, p, q, which, task >> 40, entry, fill)
             continue
         if p == n and q == 0:
-            if not load(w, x, peek(keys, task >> 40), which, fill):
+            if not load(w, x, peek(keys, task >> 40), which, task >> 40, False, fill):
                 put_aside(x, task >> 40, n, 0, MISS)
             position = MISS
             continue
@@ -2017,7 +2047,7 @@ def redo(
             continue
         if task >> 40 != position:
             position = task >> 40
-            if not load(w, x, peek(keys, position), which, fill):
+            if not load(w, x, peek(keys, position), which, position, True, fill):
                 put_aside(x, position, p, q, entry)
                 position = MISS
                 continue

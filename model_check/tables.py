@@ -246,6 +246,8 @@ class Tables(Generic[State, Message, Action, Fact]):
         self.most_actions = 0
         self.evaluated: dict[str, int] = {}
         self._arrays: dict[int, Words] = {}
+        self._memory: list[Words] = []
+        """What links remember; not in a checkpoint, for it can be worked out again."""
         self._maps: dict[int, Map] = {}
         self.w = np.zeros(k.W_SLOTS, np.int64)
         for slot, function in k.APART.items():
@@ -357,9 +359,9 @@ class Tables(Generic[State, Message, Action, Fact]):
             capacity += capacity // 2
             self._extend(k.W_LINK_RECORDS, capacity, k.LINK_WORDS)
             self.w[k.W_LINK_CAPACITY] = capacity
-        if self.w[k.W_ARENA_TOP] * 2 > self.w[k.W_ARENA_CAPACITY]:
-            self._extend(k.W_ARENA, int(self.w[k.W_ARENA_CAPACITY]) * 2, 1)
-            self.w[k.W_ARENA_CAPACITY] *= 2
+        if self.w[k.W_ARENA_TOP] * 3 > self.w[k.W_ARENA_CAPACITY] * 2:
+            self._extend(k.W_ARENA, int(self.w[k.W_ARENA_CAPACITY]) * 3 // 2, 1)
+            self.w[k.W_ARENA_CAPACITY] = len(self._arrays[k.W_ARENA])
         if self.w[k.W_SET_COUNT] * 2 > self.w[k.W_SET_CAPACITY]:
             capacity = int(self.w[k.W_SET_CAPACITY]) * 2
             self._extend(k.W_SETS, capacity, 1)
@@ -375,16 +377,13 @@ class Tables(Generic[State, Message, Action, Fact]):
         self._extend(k.W_RENAME_HALF, len(halves.keys) * group // 2 + 1, 1)
 
     def give_memory(self, x: Words) -> None:
-        """Let a worker have memory of its own in the arena, for what links remember."""
-        room = min(max(int(self.w[k.W_ARENA_TOP]) // 2, 1 << 14), 1 << 20)
-        if x[k.X_MEMORY_END] - x[k.X_MEMORY] >= room // 2:
-            return
-        top = int(self.w[k.W_ARENA_TOP])
-        if top + room > self.w[k.W_ARENA_CAPACITY]:
-            self._extend(k.W_ARENA, (top + room) * 2, 1)
-            self.w[k.W_ARENA_CAPACITY] = len(self._arrays[k.W_ARENA])
-        x[k.X_MEMORY], x[k.X_MEMORY_END] = top, top + room
-        self.w[k.W_ARENA_TOP] = top + room
+        """Let a worker have memory of its own for what links remember."""
+        room = min(max(sum(len(block) for block in self._memory) // 2, 1 << 14), 1 << 20)
+        if x[k.X_MEMORY_END] - x[k.X_MEMORY] < 8 * room // 2:
+            block = np.zeros(room, np.int64)
+            self._memory.append(block)
+            x[k.X_MEMORY] = block.ctypes.data
+            x[k.X_MEMORY_END] = block.ctypes.data + block.nbytes
 
     def _extend(self, slot: int, count: int, row: int, fill: int = 0) -> None:
         """Let the array at ``slot`` have at least ``count`` rows."""
@@ -402,7 +401,8 @@ class Tables(Generic[State, Message, Action, Fact]):
         """Bytes held by the tables and the visited set."""
         maps = sum(m.words.nbytes for m in self._maps.values())
         tuples = self._pairs[k.W_TUPLES].memory
-        return sum(a.nbytes for a in self._arrays.values()) + maps + tuples + self.state_memory
+        arrays = sum(array.nbytes for array in [*self._arrays.values(), *self._memory])
+        return arrays + maps + tuples + self.state_memory
 
     @property
     def state_memory(self) -> int:
@@ -625,6 +625,8 @@ class Tables(Generic[State, Message, Action, Fact]):
         self._set_ids.clear()  # sets had other numbers while the model was asked again
         for slot in sorted(self._arrays):
             self._place(slot, rest.pop(0))
+        records = self._arrays[k.W_LINK_RECORDS].reshape(-1, k.LINK_WORDS)
+        records[:, k.L_AFTER : k.L_AFTER + 2] = 0
         for table in self._maps.values():
             table.replace(rest.pop(0))
         for pairs in self._pairs.values():

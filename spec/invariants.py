@@ -18,7 +18,6 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Annotated, TypeVar
 
 from spec.clients import (
@@ -1783,7 +1782,6 @@ def _first_configuration(server: Server) -> Configuration:
     return server.first_configuration if snapshot is None else snapshot.configuration
 
 
-@lru_cache(maxsize=1 << 14)  # servers are many, their logs few
 def _logs_match(a: Log, b: Log) -> bool | None:
     """Log Matching of two logs; ``None`` when they share no (index, term)."""
     start = max(base_index(a), base_index(b), 1)
