@@ -13,8 +13,9 @@ from __future__ import annotations
 import itertools
 import random
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from operator import itemgetter
 from typing import Any, TypeAlias
 
 from model_check.proof import abstraction
@@ -80,6 +81,16 @@ class Counts:
     actions: Counter[str] = field(default_factory=Counter)
 
 
+@dataclass
+class Judged:
+    """A lemma, its variables, and the tables that it reads; ``seen`` are those it was true of."""
+
+    lemma: Lemma
+    names: tuple[tuple[str, Sort], ...]
+    reads: Callable[[tuple[int, ...]], Any]
+    seen: set[Any] = field(default_factory=set)
+
+
 class Runs:
     """All plain runs of a cluster within bounds."""
 
@@ -109,17 +120,16 @@ class Runs:
             self.fixed |= abstraction.functions()
         self._configurations = {first}
         self.changing = [name for name in self.sorts if name not in self.fixed]
-        self._seen: set[tuple[int, tuple[int, ...]]] = set()
         self._numbers: list[dict[Table, int]] = [{} for _ in self.changing]
         self._functions: list[list[Callable[..., Any]]] = [[] for _ in self.changing]
         self._requests = self.changing.index("append_sent")
-        self.lemmas = [
-            (
-                lemma,
-                [self.changing.index(f) for f in fields_of(theory, lemma) if f in self.changing],
-            )
-            for lemma in (*theory.lemmas, *theory.consequences)
-        ]
+        self._requests_of: dict[int, list[Request]] = {}
+        self.lemmas = [self._judged(lemma) for lemma in (*theory.lemmas, *theory.consequences)]
+
+    def _judged(self, lemma: Lemma) -> Judged:
+        fields = fields_of(self.theory, lemma)
+        reads = [at for at, name in enumerate(self.changing) if name in fields]
+        return Judged(lemma, variables(lemma.holds), itemgetter(*reads) if reads else len)
 
     # --- Abstract states as tables ---
 
@@ -151,6 +161,8 @@ class Runs:
             numbers[table] = len(numbers)
             values, default = dict(table), self._default(position)
             self._functions[position].append(lambda *at: values.get(at, default))
+            if position == self._requests:
+                self._requests_of[numbers[table]] = [m for (m,) in values]
         return numbers[table]
 
     def _default(self, position: int) -> Any:
@@ -159,12 +171,7 @@ class Runs:
 
     def _sent(self, node: Node) -> list[Request]:
         """Every AppendEntries ever sent."""
-        tables = self._numbers[self._requests]
-        return next(
-            [m for (m,), _ in table]
-            for table, number in tables.items()
-            if number == node.tables[self._requests]
-        )
+        return self._requests_of[node.tables[self._requests]]
 
     def _domain(self, sort: Sort, requests: Iterable[Request]) -> Iterable[Any]:
         match sort.name:
@@ -276,20 +283,22 @@ class Runs:
     def judge(self, node: Node) -> None:
         """Evaluate each lemma, once for each combination of the tables that it reads."""
         self._configurations |= {server.configuration for server in node.servers}
-        for number, (lemma, reads) in enumerate(self.lemmas):
-            key = (number, tuple(node.tables[position] for position in reads))
-            if key not in self._seen:
-                self._seen.add(key)
-                self._evaluate(lemma, node)
+        state: Any = None
+        for judged in self.lemmas:
+            key = judged.reads(node.tables)
+            if key not in judged.seen:
+                judged.seen.add(key)
+                state = self.state(node.tables) if state is None else state
+                self._evaluate(judged, state, self._sent(node))
 
-    def _evaluate(self, lemma: Lemma, node: Node) -> None:
-        state, sent = self.state(node.tables), self._sent(node)
-        names = variables(lemma.holds)
-        for values in itertools.product(*(self._domain(sort, sent) for _, sort in names)):
+    def _evaluate(self, judged: Judged, state: Any, sent: Sequence[Request]) -> None:
+        holds = judged.lemma.holds
+        for values in itertools.product(*(self._domain(sort, sent) for _, sort in judged.names)):
             self.counts.evaluations += 1
-            if lemma.holds(state, *values) is not True:
-                at = ", ".join(f"{n}={v}" for (n, _), v in zip(names, values, strict=True))
-                raise LemmaBroken(f"{lemma.name} is false for {at}")
+            if holds(state, *values) is not True:
+                named = zip(judged.names, values, strict=True)
+                at = ", ".join(f"{name}={value}" for (name, _), value in named)
+                raise LemmaBroken(f"{judged.lemma.name} is false for {at}")
 
     # --- Drivers ---
 
