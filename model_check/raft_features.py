@@ -37,12 +37,13 @@ ALONE = (
     "--servers 3 --terms 2 --log-length 2 --with reads",
     "--servers 3 --terms 2 --log-length 2 --with sessions",
     "--servers 3 --terms 2 --log-length 2 --profile server",
+    "--servers 3 --terms 3 --log-length 2 --profile server",
 )
 PAIRS = (
     "--servers 3 --terms 2 --log-length 3 --with membership,snapshot",
     "--servers 3 --terms 2 --log-length 2 --with snapshot,parallel-write",
     "--servers 3 --terms 2 --log-length 3 --with membership,pre-vote",
-    "--servers 3 --terms 2 --log-length 3 --with membership,transfer",
+    "--servers 3 --terms 2 --log-length 4 --with membership,transfer",
     "--servers 3 --terms 2 --log-length 1 --with reads,transfer",
     "--servers 3 --terms 2 --log-length 2 --with sessions,snapshot --commands 1",
     "--servers 3 --terms 2 --log-length 1 --with pre-vote,transfer",

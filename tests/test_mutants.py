@@ -29,11 +29,13 @@ KILLED = {m.name: m.verdict for m in MUTANTS if isinstance(m.verdict, Killed)}
 
 
 LONG = {"B51", "X68"}
-"""They take up to a minute; ``--all-mutants`` has them."""
+"""Those that take up to a minute."""
 
 
 @pytest.mark.parametrize(
-    "mutant", [m for m in RUNNABLE if m.name not in LONG], ids=lambda m: m.name
+    "mutant",
+    [pytest.param(m, marks=pytest.mark.long if m.name in LONG else ()) for m in RUNNABLE],
+    ids=lambda m: m.name,
 )
 def test_every_mutant_ends_as_the_table_says(mutant: Mutant) -> None:
     row = run(mutant, workers=2)
