@@ -227,7 +227,7 @@ class Search:
         self.progress = Progress()
         self._started = self._level_started = time.monotonic()
         self._compile()
-        self.judge = Judge(model, with_facts=with_facts, only=only)
+        self.judge = Judge(model, with_facts=with_facts, only=only, workers=workers)
         self.tables: Tables[Any, Any, Any, Any] = Tables(
             model, reductions, self.judge.observe, with_facts=with_facts
         )

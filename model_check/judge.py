@@ -26,6 +26,7 @@ from model_check.model import (
     Property,
     Witness,
 )
+from model_check.shares import shared
 from model_check.tables import Cause, Map, SideConditionFailure, Tables
 from model_check.visited import Words
 
@@ -33,6 +34,10 @@ ROOM = 1 << 15
 MASK_BITS = 10
 """Processes of which the kernel can form sets."""
 LOW = (1 << 32) - 1
+FEW = 1 << 11
+"""Pairs of states that are judged sooner than shared."""
+VACUOUS, FALSE, TRUE, CHANGES = 0, 1, 2, 4
+"""Verdicts in a byte; the last bit is added if renaming changes it."""
 
 NO_EXCEPTION = Property(
     name="no_exception",
@@ -88,9 +93,15 @@ class Judge:
     """All properties and witnesses of a model during one exploration."""
 
     def __init__(
-        self, model: Model[Any, Any, Any, Any], *, with_facts: bool, only: Iterable[str]
+        self,
+        model: Model[Any, Any, Any, Any],
+        *,
+        with_facts: bool,
+        only: Iterable[str],
+        workers: int = 1,
     ) -> None:
         """Judge the properties named by ``only`` (all if empty), and all witnesses."""
+        self._workers = workers
         chosen = set(only)
         self._processes = len(model.processes)
         everything = [NO_EXCEPTION, *model.properties()]
@@ -202,17 +213,38 @@ class Judge:
             if tally.property.verdict(*renamed) != verdict:
                 self._asymmetric(tally, states)
 
-    def _pairs(self, tally: Tally, pairs: list[tuple[int, int]], images: list[list[int]]) -> None:
-        """Judge a property of these pairs of states: as above, for the most frequent shape."""
+    def _pairs(self, pairs: list[tuple[int, int]]) -> None:
+        """Judge properties of these pairs of states: as above, for the most frequent shape."""
+        tallies = self.tallies_over(AnyState, AnyState)
         values = [state for _, state in self.tables.states]
-        verdict_of = tally.property.verdict
-        for a, b in pairs:
-            verdict = self._judge(tally, (values[a], values[b]))
-            if verdict is False:
+        images = self.tables.images_of_states()[:, self.generators].T.tolist()
+        workers = self._workers if len(pairs) >= FEW else 1
+
+        def verdicts(share: int) -> list[bytes]:
+            part = pairs[share::workers]
+            return [_verdicts(tally.property, part, values, images) for tally in tallies]
+
+        shares = shared(verdicts, workers)
+        for number, tally in enumerate(tallies):
+            codes = bytearray(len(pairs))
+            for share, found in enumerate(shares):
+                codes[share::workers] = found[number]
+            self._count(tally, pairs, codes)
+
+    def _count(self, tally: Tally, pairs: list[tuple[int, int]], codes: bytearray) -> None:
+        """Note the verdicts on these pairs of states."""
+        true, false = (codes.count(v) + codes.count(v | CHANGES) for v in (TRUE, FALSE))
+        tally.checked += len(pairs)
+        if isinstance(tally.property, Witness):
+            tally.non_vacuous += true
+            tally.holds = tally.holds and not true
+        else:
+            tally.non_vacuous += true + false
+        for (a, b), code in zip(pairs, codes, strict=True):
+            if code & ~CHANGES == FALSE:
                 self._violated(tally, states=(a, b))
-            for image in images:
-                if verdict_of(values[image[a]], values[image[b]]) != verdict:
-                    self._asymmetric(tally, (a, b))
+            if code & CHANGES:
+                self._asymmetric(tally, (a, b))
 
     def _asymmetric(self, tally: Tally, states: tuple[int, ...]) -> None:
         """Note that a property changes under renaming."""
@@ -257,9 +289,7 @@ class Judge:
         """Judge states alone (paired with themselves) and pairs of states, both ways."""
         both = [(p >> 32, p & LOW) for p in pairs if p >> 32 != p & LOW]
         both += [(b, a) for a, b in both]
-        images = self.tables.images_of_states()[:, self.generators].T.tolist()
-        for tally in self.tallies_over(AnyState, AnyState):
-            self._pairs(tally, both, images)
+        self._pairs(both)
         singles = self.tallies_over(AnyState)
         relations = [r for r in self._relations if r.by_state]
         for pair in pairs:
@@ -350,3 +380,22 @@ class Judge:
         tally = self.tallies[relation.property.name]
         if self._judge(tally, arguments) is False:
             self._violated(tally, states=states, facts=(fact,), mask=mask)
+
+
+def _verdicts(
+    claim: Property,
+    pairs: list[tuple[int, int]],
+    values: list[object],
+    images: list[list[int]],
+) -> bytes:
+    """The verdicts of a property on pairs of states, compared with those on their renamings."""
+    codes = {None: VACUOUS, False: FALSE, True: TRUE}
+    found = bytearray()
+    for a, b in pairs:
+        verdict = claim.verdict(values[a], values[b])
+        code = codes[verdict]
+        for image in images:
+            if claim.verdict(values[image[a]], values[image[b]]) != verdict:
+                code |= CHANGES
+        found.append(code)
+    return bytes(found)
