@@ -604,7 +604,7 @@ def _raft_model(options: argparse.Namespace) -> RaftModel:
         clients=clients,
         owed=owed,
         snapshots=snapshots,
-        doubts=str(getattr(options, "reduction", "none")) == "full",
+        doubts=str(getattr(options, "reduction", "none")) == "full" and not options.mutant,
     )
 
 

@@ -110,12 +110,23 @@ def deaf(options: Options, server: Server, event: Event) -> tuple[Server, Effect
             return step(options, server, event)
 
 
+@pytest.mark.parametrize(("rules", "ends"), [(step, "exhausted"), (deaf, "violated")])
+def test_that_hearing_only_hinders_is_judged(rules: Step, ends: str) -> None:
+    raft = model((2, 1, 1), "paper", doubts=True, rules=rules)
+    found = Search(raft, reductions=Reductions(), only=["hearing_only_hinders"]).run()
+    assert found.result == ends
+
+
 def test_rules_by_which_hearing_does_more_are_explored_without_the_reduction() -> None:
     raft = model((2, 1, 1), "paper", doubts=True, rules=deaf)
-    result = check(raft, only=["hearing_only_hinders", "election_safety"])
+    result = check(raft)
     assert isinstance(result.model, RaftModel)
     assert result.model.without_shortcuts() is None
-    in_full = raft.without_shortcuts()
-    assert in_full is not None
-    full = check(in_full, only=["election_safety"])
+    full = check(result.model)
     assert (result.result, result.states) == (full.result, full.states)
+
+
+def test_what_is_judged_alone_is_judged_without_the_reduction() -> None:
+    result = check(model((2, 1, 0), "paper", doubts=True), only=["election_safety"])
+    assert isinstance(result.model, RaftModel)
+    assert result.model.without_shortcuts() is None
