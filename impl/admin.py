@@ -24,7 +24,7 @@ from typing import Any, Protocol
 import msgspec
 
 from impl.addresses import Book, Place, WithAddresses, note
-from impl.config import Address, ConfigError, parse_member, parse_members
+from impl.config import Address, ConfigError, parse_member, parse_members, whole
 from impl.disk import StorageError
 from impl.exports import Exports
 from impl.requests import Answer, Done, NotDone, Outcome, Unknown, commands_in
@@ -479,9 +479,10 @@ def _entry_row(entries: Log, index: Index) -> dict[str, Any]:
 
 def parse_number(text: str) -> int:
     """Read a whole number from 0 on. Raises ``ConfigError``."""
-    if not text.isascii() or not text.isdigit():
-        raise ConfigError(f"{text!r} is no whole number")
-    return int(text)
+    number = whole(text)
+    if number is None:
+        raise ConfigError(f"{text[:80]!r} is no whole number")
+    return number
 
 
 def _one(text: str) -> tuple[ServerId, Address]:

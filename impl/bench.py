@@ -90,7 +90,7 @@ class BenchClient(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """The answer, or a part of it."""
         self._replies.feed(data)
-        while (reply := self._replies.gets()) is not False:
+        while (reply := self._next_reply()) is not False:
             now = time.perf_counter()
             self._load.note(self._kind, self._began, now, reply)
             self._kind = ""
@@ -98,6 +98,14 @@ class BenchClient(asyncio.Protocol):
                 self._transport.close()
             else:
                 self._send(*self._load.next())
+
+    def _next_reply(self) -> object:
+        """One that is complete; ``False`` if there is none."""
+        try:
+            return self._replies.gets()
+        except hiredis.ProtocolError:
+            self._transport.abort()
+            return False
 
     def connection_lost(self, error: Exception | None) -> None:
         """The end, if nothing was on its way."""
@@ -157,7 +165,7 @@ def bench(
     load = uvloop.run(_bench(access, clients, seconds, reads, bytes(value_size), names, spread))
     rows = [_row(kind, found, clients, seconds) for kind, found in load.latencies.items() if found]
     show(rows, form)
-    if form == "table":
+    if form == "table" and rows:
         click.echo(ABOUT)
     if load.errors:
         causes = "; ".join(f"{count} times {text}" for text, count in load.errors.most_common(5))
@@ -212,7 +220,7 @@ async def _connect(access: Access, address: Address, load: Load) -> BenchClient:
     try:
         async with asyncio.timeout(access.timeout_s):
             _, client = await asyncio.get_running_loop().create_connection(
-                lambda: BenchClient(load), address.host, address.port, ssl=access.tls()
+                lambda: BenchClient(load), address.host, address.port, ssl=access.tls
             )
     except (OSError, TimeoutError) as error:
         raise NotReached(f"{address}: {why_unreachable(error)}") from None

@@ -13,6 +13,7 @@ import hiredis
 
 from impl.config import Address, ConfigError, parse_members
 from impl.console import (
+    FAILURES,
     Access,
     Connection,
     Refused,
@@ -31,12 +32,13 @@ CATCH_UP_S = 600.0
 """How long a command waits for a new member to catch up."""
 
 
-def _ask(access: Access, *words: bytes | str, patience_s: float = 0.0) -> Any:
-    return asyncio.run(ask_any(access, *words, patience_s=patience_s))
+def _ask(access: Access, *words: bytes | str) -> Any:
+    return asyncio.run(ask_any(access, *words))
 
 
-def _ask_json(access: Access, *words: bytes | str, patience_s: float = 0.0) -> Any:
-    return json.loads(_ask(access, *words, patience_s=patience_s))
+def _tell(access: Access, *words: bytes | str, patience_s: float = 0.0) -> Any:
+    """Ask for a change, once."""
+    return asyncio.run(ask_any(access, *words, changes=True, patience_s=patience_s))
 
 
 # --- Looking ------------------------------------------------------------------------------------
@@ -123,13 +125,13 @@ def member() -> None:
 @shows_rows
 def member_list(form: str, **options: Any) -> None:
     """The members, and those that are catching up to become one."""
-    show(_ask_json(access_of(options), "RAFT", "MEMBER", "LIST"), form)
+    show(json.loads(_ask(access_of(options), "RAFT", "MEMBER", "LIST")), form)
 
 
 def _change(access: Access, words: Sequence[str], dry_run: bool, form: str) -> None:
     dry = ["DRYRUN"] if dry_run else []
-    answer = _ask_json(access, "RAFT", "MEMBER", *words, *dry, patience_s=CATCH_UP_S)
-    show([answer], form)
+    answer = _tell(access, "RAFT", "MEMBER", *words, *dry, patience_s=CATCH_UP_S)
+    show([json.loads(answer)], form)
 
 
 _DRY_RUN = click.option("--dry-run", is_flag=True, help="Only say what would happen.")
@@ -196,7 +198,7 @@ def member_replace(number: int, new: str, dry_run: bool, form: str, **options: A
 @reaches_cluster
 def transfer(number: int, **options: Any) -> None:
     """Hand leadership over to member N."""
-    _ask(access_of(options), "RAFT", "TRANSFER", str(number))
+    _tell(access_of(options), "RAFT", "TRANSFER", str(number))
     click.echo(f"member {number} leads")
 
 
@@ -220,7 +222,7 @@ def get_command(key: str, **options: Any) -> None:
 @reaches_cluster
 def set_command(key: str, value: str, **options: Any) -> None:
     """Set KEY to VALUE."""
-    _ask(access_of(options), "SET", key, value)
+    _tell(access_of(options), "SET", key, value)
     click.echo("OK")
 
 
@@ -229,7 +231,7 @@ def set_command(key: str, value: str, **options: Any) -> None:
 @reaches_cluster
 def del_command(keys: tuple[str, ...], **options: Any) -> None:
     """Delete keys; print how many there were."""
-    click.echo(_ask(access_of(options), "DEL", *keys))
+    click.echo(_tell(access_of(options), "DEL", *keys))
 
 
 @click.command()
@@ -248,17 +250,29 @@ def watch(prefix: str, after: str, **options: Any) -> None:
 
 async def _watch(access: Access, prefix: str, after: str) -> None:
     """Follow the changes; a node that goes away is replaced by another."""
+    if after == "$":  # a position that stays, whatever happens before the first change
+        after = str(await ask_any(access, "REVISION"))
+    said = ""
     while True:
+        causes: list[str] = []
         for address in access.endpoints:
-            with contextlib.suppress(Unreachable):
+            try:
                 connection = await Connection.open(access, address)
                 try:
                     while True:
                         after = await _watch_once(access, connection, prefix, after)
-                except hiredis.ReplyError as error:
-                    raise_refusal(str(error))
+                        said, causes = "", []
                 finally:
                     connection.close()
+            except Unreachable as error:
+                causes.append(f"{address}: {error}")
+            except hiredis.ReplyError as error:
+                if str(error).partition(" ")[0] not in FAILURES:
+                    raise_refusal(str(error))
+                causes.append(f"{address}: {error}")
+        if "; ".join(causes) != said:
+            said = "; ".join(causes)
+            click.echo(f"no endpoint answers, trying again ({said})", err=True)
         await asyncio.sleep(0.5)
 
 
@@ -299,7 +313,7 @@ def log() -> None:
 def log_dump(first: int | None, count: int, form: str, **options: Any) -> None:
     """Show entries of the log of the first node that can be reached."""
     words = ["RAFT", "LOG", str(first or 0), str(count)]
-    show(_ask_json(access_of(options), *words), form)
+    show(json.loads(_ask(access_of(options), *words)), form)
 
 
 COMMANDS: dict[str, click.Command] = {

@@ -31,6 +31,11 @@ Seconds = NewType("Seconds", float)
 Size = NewType("Size", int)
 
 
+def whole(text: str) -> int | None:
+    """The whole number from 0 on that ``text`` is, if it is one of at most 18 digits."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= 18 else None
+
+
 @dataclass(frozen=True, slots=True)
 class Address:
     """Where something listens: ``127.0.0.1:7001``, ``[::1]:7001`` or ``host:7001``."""
@@ -41,10 +46,14 @@ class Address:
     @classmethod
     def parse(cls, text: str) -> Address:
         """Read ``host:port``; port 0 lets the system choose. Raises ``ConfigError``."""
-        host, colon, port = text.rpartition(":")
-        if not colon or not host or not port.isascii() or not port.isdigit() or int(port) > 65535:
-            raise ConfigError(f"{text!r} is no address: give host:port, as in 127.0.0.1:7001")
-        return cls(host.removeprefix("[").removesuffix("]"), int(port))
+        host, _, digits = text.rpartition(":")
+        port = whole(digits)
+        if not host or port is None or port > 65535:
+            raise ConfigError(f"{text[:80]!r} is no address: give host:port, as in 127.0.0.1:7001")
+        host = host.removeprefix("[").removesuffix("]")
+        if not re.fullmatch(r"[A-Za-z0-9._-]{1,253}|[0-9A-Fa-f:.]{2,45}(%[A-Za-z0-9]+)?", host):
+            raise ConfigError(f"{host[:80]!r} is neither the name of a host nor an IP address")
+        return cls(host, port)
 
     @property
     def is_loopback(self) -> bool:
@@ -79,9 +88,10 @@ def parse_members(text: str) -> Members:
 
 def parse_member(text: str) -> ServerId:
     """Read a member's number, 1 or above. Raises ``ConfigError``."""
-    if not text.isascii() or not text.isdigit() or int(text) < 1:
-        raise ConfigError(f"{text!r} is no member number: give a whole number from 1 on")
-    return ServerId(int(text))
+    number = whole(text)
+    if not number:
+        raise ConfigError(f"{text[:80]!r} is no member number: give a whole number from 1 on")
+    return ServerId(number)
 
 
 def parse_cluster(text: str) -> str:
@@ -114,16 +124,18 @@ def _parse_seconds(text: str) -> Seconds:
 
 def _parse_size(text: str) -> Size:
     units = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
-    number = text.rstrip("KMG")
-    if not number.isascii() or not number.isdigit() or len(text) - len(number) > 1:
-        raise ConfigError(f"{text!r} is no size: give bytes, or a number with K, M or G")
-    return Size(int(number) * units.get(text[len(number) :], 1))
+    digits = text.rstrip("KMG")
+    number = whole(digits)
+    if number is None or len(text) - len(digits) > 1:
+        raise ConfigError(f"{text[:80]!r} is no size: give bytes, or a number with K, M or G")
+    return Size(number * units.get(text[len(digits) :], 1))
 
 
 def _parse_count(text: str) -> int:
-    if not text.isascii() or not text.isdigit() or int(text) < 1:
-        raise ConfigError(f"{text!r} is no count: give a whole number from 1 on")
-    return int(text)
+    number = whole(text)
+    if not number:
+        raise ConfigError(f"{text[:80]!r} is no count: give a whole number from 1 on")
+    return number
 
 
 def _parse_switch(text: str) -> bool:

@@ -53,28 +53,18 @@ class Unreachable(Exception):
     """One node does not answer; the message says why."""
 
 
+class _NoAnswer(Unreachable):
+    """It hung up, or said something else."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Access:
     """How the nodes' client ports are reached."""
 
     endpoints: tuple[Address, ...]
-    cert: Path | None = None
-    key: Path | None = None
-    cacert: Path | None = None
+    tls: ssl.SSLContext | None = None
     password: bytes | None = None
     timeout_s: float = 5.0
-
-    def tls(self) -> ssl.SSLContext | None:
-        """The TLS context, if TLS is asked for. Raises ``ConfigError``."""
-        if self.cacert is None and self.cert is None:
-            return None
-        try:
-            context = ssl.create_default_context(cafile=self.cacert)
-            if self.cert is not None:
-                context.load_cert_chain(self.cert, self.key)
-        except OSError as error:
-            raise ConfigError(f"TLS: {error.strerror or error}") from None
-        return context
 
 
 class Connection:
@@ -90,15 +80,29 @@ class Connection:
         """Connect and authenticate. Raises ``Unreachable``."""
         try:
             async with asyncio.timeout(access.timeout_s):
-                streams = await asyncio.open_connection(
-                    address.host, address.port, ssl=access.tls()
-                )
+                streams = await asyncio.open_connection(address.host, address.port, ssl=access.tls)
         except (OSError, TimeoutError) as error:
             raise Unreachable(why_unreachable(error)) from None
         connection = cls(*streams)
-        if access.password is not None:
-            await connection.ask(access, b"AUTH", access.password)
+        try:
+            await connection.greet(access)
+        except _NoAnswer:
+            connection.close()
+            hint = "" if access.tls else ", and does it want TLS (--cacert)"
+            raise Unreachable(
+                f"it does not answer as a node does: is this its client port{hint}?"
+            ) from None
+        except BaseException:
+            connection.close()
+            raise
         return connection
+
+    async def greet(self, access: Access) -> None:
+        """See that a node answers, so that nothing is asked of what is none."""
+        if access.password is None:
+            await self.ask(access, b"PING")
+        else:
+            await self.ask(access, b"AUTH", access.password)
 
     async def ask(self, access: Access, *words: bytes | str, patience_s: float = 0.0) -> Any:
         """Send one command and wait for its reply; ``patience_s`` beyond the usual timeout.
@@ -111,8 +115,12 @@ class Connection:
                 while (reply := self._replies.gets()) is False:
                     data = await self._reader.read(1 << 16)
                     if not data:
-                        raise Unreachable("it closed the connection")
+                        raise _NoAnswer("it closed the connection")
                     self._replies.feed(data)
+        except hiredis.ProtocolError:
+            raise _NoAnswer("it does not speak as a node does") from None
+        except ConnectionResetError:
+            raise _NoAnswer("it closed the connection") from None
         except (OSError, TimeoutError) as error:
             raise Unreachable(why_unreachable(error)) from None
         if isinstance(reply, hiredis.ReplyError):
@@ -139,16 +147,20 @@ def why_unreachable(error: OSError) -> str:
             return "connection refused"
         case ssl.SSLCertVerificationError():
             return f"TLS: {error.verify_message}"
+        case ssl.SSLError(reason="WRONG_VERSION_NUMBER" | "RECORD_LAYER_FAILURE"):
+            return "TLS: it does not speak TLS"
         case ssl.SSLError():
-            return f"TLS: {error.reason or 'handshake failed'}"
+            return f"TLS: {(error.reason or 'handshake failed').lower().replace('_', ' ')}"
         case _:
             return error.strerror or str(error)
 
 
-async def ask_any(access: Access, *words: bytes | str, patience_s: float = 0.0) -> Any:
-    """Ask the endpoints in turn until one can be reached, and the leader if that one says so.
+async def ask_any(
+    access: Access, *words: bytes | str, changes: bool = False, patience_s: float = 0.0
+) -> Any:
+    """Ask the endpoints in turn until one answers, and the leader if that one says so.
 
-    Ends the command if it fails.
+    What ``changes`` something is not asked twice. Ends the command if it fails.
     """
     causes = []
     waiting, hops = list(access.endpoints), MAX_HOPS
@@ -159,10 +171,15 @@ async def ask_any(access: Access, *words: bytes | str, patience_s: float = 0.0) 
         except Unreachable as error:
             causes.append(f"{address}: {error}")
             continue
+        except hiredis.ReplyError as error:
+            raise_refusal(str(error))
         try:
             return await connection.ask(access, *words, patience_s=patience_s)
         except Unreachable as error:
-            raise OutcomeUnknown(f"{address}: {error}; whether it was done is not known") from None
+            if changes:
+                text = f"{address}: {error}; whether it was done is not known"
+                raise OutcomeUnknown(text) from None
+            causes.append(f"{address}: {error}")
         except hiredis.ReplyError as error:
             code, _, leader = str(error).partition(" ")
             if code != "NOTLEADER" or not hops:
@@ -171,12 +188,14 @@ async def ask_any(access: Access, *words: bytes | str, patience_s: float = 0.0) 
             waiting.insert(0, Address.parse(leader))
         finally:
             connection.close()
-    raise NotReached(f"no endpoint can be reached ({'; '.join(causes)})")
+    raise NotReached(f"no endpoint answers ({'; '.join(causes)})")
 
 
 def raise_refusal(text: str) -> NoReturn:
     """End the command as an error reply says."""
     word, _, rest = text.partition(" ")
+    if word == "NOAUTH":
+        text += " Give --password-file."
     raise FAILURES.get(word, Refused)(rest if word in ("ERR", "REFUSED") else text)
 
 
@@ -280,18 +299,41 @@ _ACCESS: tuple[Callable[[Any], Any], ...] = (
 def access_of(options: dict[str, Any]) -> Access:
     """Take the options of ``reaches_cluster`` out of a command's arguments."""
     password_file: Path | None = options.pop("password_file")
-    cert, key = options.pop("tls_cert"), options.pop("tls_key")
-    if (cert is None) != (key is None):
-        raise click.UsageError("--cert and --key belong together: give both or none")
+    endpoints = options.pop("endpoints")
     try:
-        endpoints = tuple(Address.parse(part) for part in options.pop("endpoints").split(","))
+        return Access(
+            endpoints=tuple(Address.parse(part.strip()) for part in endpoints.split(",")),
+            tls=_tls(options.pop("tls_cacert"), options.pop("tls_cert"), options.pop("tls_key")),
+            password=None if password_file is None else _password(password_file),
+            timeout_s=options.pop("timeout"),
+        )
     except ConfigError as error:
-        raise click.UsageError(f"--endpoints: {error}") from None
-    return Access(
-        endpoints=endpoints,
-        cert=cert,
-        key=key,
-        cacert=options.pop("tls_cacert"),
-        password=password_file.read_bytes().strip() if password_file else None,
-        timeout_s=options.pop("timeout"),
-    )
+        raise click.UsageError(str(error)) from None
+
+
+def _tls(cacert: Path | None, cert: Path | None, key: Path | None) -> ssl.SSLContext | None:
+    """The TLS context, if TLS is asked for. Raises ``ConfigError``."""
+    if (cert is None) != (key is None):
+        raise ConfigError("--cert and --key belong together: give both or none")
+    if cacert is None and cert is None:
+        return None
+    try:
+        context = ssl.create_default_context(cafile=cacert)
+    except OSError:
+        raise ConfigError(f"--cacert: there is no certificate in {cacert}") from None
+    try:
+        if cert is not None:
+            context.load_cert_chain(cert, key)
+    except OSError:
+        raise ConfigError(f"--cert {cert} and --key {key} are no certificate and its key") from None
+    return context
+
+
+def _password(file: Path) -> bytes:
+    try:
+        password = file.read_bytes().strip()
+    except OSError as error:
+        raise ConfigError(f"--password-file: {file}: {error.strerror}") from None
+    if not password:
+        raise ConfigError(f"--password-file: {file} is empty")
+    return password

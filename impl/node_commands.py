@@ -134,11 +134,18 @@ def cluster_group() -> None:
     help="Made if it is missing; the same command starts the cluster again with its data.",
 )
 @click.option(
-    "--port", type=int, default=7001, show_default=True, help="Of the first node's clients."
+    "--port",
+    type=click.IntRange(1, 64_000),
+    default=7001,
+    show_default=True,
+    help="Of the first node's clients.",
 )
 def cluster_up(size: int, data_dir: Path, port: int) -> None:
     """Start a local cluster; Ctrl-C stops it."""
-    cluster = LocalCluster.open(data_dir, size=size, port=port)
+    try:
+        cluster = LocalCluster.open(data_dir, size=size, port=port)
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        raise click.ClickException(f"{data_dir}: {error}") from error
     try:
         for line in cluster.start():
             click.echo(line)

@@ -22,11 +22,10 @@ from impl.client import OutcomeUnknown, Unavailable
 from impl.config import Settings, configure
 from impl.machine import Result, StateMachine
 from impl.requests import Done, NotDone, Outcome, Unknown
-from impl.server import DiskThread, make_node, peer_security
+from impl.server import DiskThread, first_members, make_node, peer_security
 from impl.snapshot_thread import SnapshotThread
 from impl.storage import open_storage
 from impl.transport import Identity, PeerLimits, Peers
-from spec.state import Configuration
 
 
 class Replica:
@@ -63,7 +62,7 @@ class Replica:
             settings.data_dir,
             cluster_id=settings.cluster,
             server_id=settings.member,
-            configuration=Configuration(old=frozenset(i for i, _ in settings.members)),
+            configuration=first_members(settings),
         )
         self._disk = DiskThread(self._storage, self._fail)
         self._files = SnapshotThread(self._storage)

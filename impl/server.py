@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import fields, replace
 from queue import SimpleQueue
 from random import Random
@@ -122,6 +124,26 @@ def peer_security(settings: Settings, contexts: tls.Contexts | None) -> Security
     )
 
 
+def check_first_members(settings: Settings, stored: Stored) -> None:
+    """Before anything happened, see that a directory was begun with the members that are given.
+
+    Later the log has them, and what the settings say is of no account. Raises ``ConfigError``.
+    """
+    if stored.current_term or stored.entries or stored.snapshot is not None:
+        return
+    begun, given = (sorted(members(c)) for c in (stored.configuration, first_members(settings)))
+    if begun != given:
+        raise ConfigError(
+            f"{settings.data_dir} was begun with {begun or 'no'} as first members, now they are "
+            f"{given or 'none'}: give the same, or remove the directory, which has no data yet"
+        )
+
+
+def first_members(settings: Settings) -> Configuration:
+    """With whom a new directory begins: nobody, for a node that waits to be added."""
+    return Configuration(old=frozenset(() if settings.join else (i for i, _ in settings.members)))
+
+
 def make_node(
     settings: Settings,
     stored: Stored,
@@ -133,6 +155,7 @@ def make_node(
 ) -> Node:
     """The node as it stands in the directory and in the settings."""
     loop = asyncio.get_running_loop()
+    check_first_members(settings, stored)
     return Node(
         server=recover(
             server_id=settings.member,
@@ -243,12 +266,15 @@ class Server:
 
     async def run(self, stop: asyncio.Event) -> str | None:
         """Serve until ``stop`` is set, or something breaks: then the reason."""
-        await self.peers.start()
-        self.node.start()
         _, contexts = self._tls
-        await self.listener.start(
-            self._settings.listen_clients, contexts.server if contexts else None
-        )
+        settings = self._settings
+        with listening("listen-peers", settings.peer_address):
+            await self.peers.start()
+        self.node.start()
+        with listening("listen-clients", settings.listen_clients):
+            await self.listener.start(
+                settings.listen_clients, contexts.server if contexts else None
+            )
         http = await self._observe()
         scheme = "rediss" if contexts else "redis"
         log.info("serves %s://%s", scheme, self._settings.listen_clients)
@@ -278,7 +304,8 @@ class Server:
         if address is None:
             return None
         app = application(self, self.metrics, self._settings.election_timeout_max, address)
-        runner, port = await serve_http(app, address)
+        with listening("listen-http", address):
+            runner, port = await serve_http(app, address)
         log.info("is observed at http://%s", Address(address.host, port))
         return runner
 
@@ -397,13 +424,12 @@ async def serve(settings: Settings, read_again: Callable[[], Settings]) -> str |
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    first = frozenset() if settings.join else frozenset(i for i, _ in settings.members)
     tls.for_members(settings), tls.for_clients(settings)  # complain before a directory is made
     storage = open_storage(
         settings.data_dir,
         cluster_id=settings.cluster,
         server_id=settings.member,
-        configuration=Configuration(old=first),
+        configuration=first_members(settings),
     )
     server = Server(settings, storage, read_again)
     loop.add_signal_handler(signal.SIGHUP, server.reload)
@@ -413,7 +439,24 @@ async def serve(settings: Settings, read_again: Callable[[], Settings]) -> str |
 def _password(settings: Settings) -> str | None:
     if settings.password_file is None:
         return None
-    password = settings.password_file.read_text(encoding="utf-8").strip()
+    try:
+        password = settings.password_file.read_text(encoding="utf-8").strip()
+    except OSError as error:
+        raise ConfigError(f"--password-file: {settings.password_file}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise ConfigError(f"--password-file: {settings.password_file} is no text") from None
     if not password:
         raise ConfigError(f"--password-file: {settings.password_file} is empty")
     return password
+
+
+@contextmanager
+def listening(flag: str, address: Address) -> Iterator[None]:
+    """Say which of the ports cannot be opened. Raises ``ConfigError``."""
+    try:
+        yield
+    except OSError as error:
+        # uvloop repeats the address in its own words; a name without an address has a number < 0.
+        number = error.errno or 0
+        cause = os.strerror(number) if number > 0 else error.strerror
+        raise ConfigError(f"{flag} {address}: {cause}") from None

@@ -96,7 +96,7 @@ async def _fetch(access: Access, file: IO[bytes], serial: bool) -> None:
     try:
         words = ["RAFT", "SNAPSHOT", "TAKE", *(["SERIAL"] if serial else [])]
         answer = await connection.ask(access, *words, patience_s=CATCH_UP_S)
-        about = msgspec.json.decode(answer, type=About)
+        about = _about(answer)
         file.write(head(about))
         offset = 0
         while offset < about.size:
@@ -114,6 +114,13 @@ async def _fetch(access: Access, file: IO[bytes], serial: bool) -> None:
         connection.close()
 
 
+def _about(answer: bytes) -> About:
+    try:
+        return msgspec.json.decode(answer, type=About)
+    except msgspec.MsgspecError as error:
+        raise Refused(f"the node seems to run another version: {error}") from None
+
+
 async def _first_reachable(access: Access) -> Connection:
     causes = []
     for address in access.endpoints:
@@ -121,7 +128,9 @@ async def _first_reachable(access: Access) -> Connection:
             return await Connection.open(access, address)
         except Unreachable as error:
             causes.append(f"{address}: {error}")
-    raise NotReached(f"no endpoint can be reached ({'; '.join(causes)})")
+        except hiredis.ReplyError as error:
+            raise_refusal(str(error))
+    raise NotReached(f"no endpoint answers ({'; '.join(causes)})")
 
 
 def _copy(data_dir: Path, file: IO[bytes]) -> None:

@@ -18,7 +18,7 @@ from typing import Protocol
 
 import msgspec
 
-from impl.disk import SnapshotGone, StorageDamaged, disk_errors, lock, sync_directory
+from impl.disk import SnapshotGone, StorageDamaged, StorageError, disk_errors, lock, sync_directory
 from impl.journal import Identity, Journal, Stored
 from impl.snapshots import Reference, SnapshotFiles
 from spec.events import Persist, PersistSnapshot
@@ -106,6 +106,8 @@ def open_storage(
     another file layer for SQLite. Raises ``DirectoryInUse`` if a process has the directory, and
     ``StorageDamaged``.
     """
+    if directory.exists() and not directory.is_dir():
+        raise StorageError(f"{directory} is no directory")
     with disk_errors(directory):
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         directory.chmod(0o700)

@@ -187,7 +187,10 @@ def make_development_certificates(directory: Path, cluster: str, members: int) -
     Good for a year on this machine and for nothing else. Returns the files in the order in which
     they are made. Raises ``ConfigError`` if one is there already.
     """
-    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    try:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"{directory} cannot be made: {error.strerror}") from None
     authority = _make_authority(cluster)
     written = _write(directory, "ca", authority.certificate, authority.key)
     for number in range(1, members + 1):

@@ -7,6 +7,10 @@ from pathlib import Path
 import pytest
 
 from impl.config import Address, ConfigError, Configuration, configure
+from impl.journal import Stored
+from impl.server import check_first_members, first_members
+from spec.state import Configuration as Configured
+from spec.state import ServerId, Term
 
 NEEDED = {"member": "1", "data_dir": "/d", "members": "1=127.0.0.1:7001,2=127.0.0.1:7002"}
 
@@ -74,6 +78,9 @@ def test_what_is_not_a_setting_is_an_error_with_a_suggestion(tmp_path: Path) -> 
         ({"members": "1=127.0.0.1:1,1=127.0.0.1:2"}, "member 1 is given twice"),
         ({"members": "127.0.0.1:1"}, "give number=host:port"),
         ({"members": "1=localhost"}, "is no address"),
+        ({"members": "1=no host:1"}, "neither the name of a host nor an IP address"),
+        ({"members": "1=h:" + "1" * 5000}, "is no address"),
+        ({"max_clients": "1" * 5000}, "is no count"),
         ({"heartbeat": "soon"}, "give it as 150ms or 1.5s"),
         ({"heartbeat": "-1s"}, "must be above 0"),
         ({"heartbeat": "nan"}, "must be above 0"),
@@ -115,3 +122,20 @@ def test_loopback_is_told_from_the_rest() -> None:
     loopback = [Address("127.0.0.1", 1), Address("::1", 1), Address("localhost", 1)]
     assert all(a.is_loopback for a in loopback)
     assert not any(a.is_loopback for a in (Address("0.0.0.0", 1), Address("10.0.0.1", 1)))
+
+
+def test_other_first_members_are_noticed_before_anything_happened() -> None:
+    """A directory that a failed start has left behind would make a cluster of its own."""
+    settings = configured().settings
+    begun = Stored(configuration=Configured(old=frozenset({ServerId(1)})))
+    with pytest.raises(
+        ConfigError, match=r"begun with \[1\] as first members, now they are \[1, 2\]"
+    ):
+        check_first_members(settings, begun)
+    check_first_members(settings, Stored(configuration=first_members(settings)))
+    begun.current_term = Term(1)  # from now on the log knows better
+    check_first_members(settings, begun)
+    joining = configured({"join": "true"}).settings
+    check_first_members(joining, Stored(configuration=first_members(joining)))
+    with pytest.raises(ConfigError, match="now they are none"):
+        check_first_members(joining, Stored(configuration=first_members(settings)))
