@@ -27,6 +27,8 @@ class ClientLimits:
     """Bounds on what clients can make a node hold."""
 
     connections: int = 10_000
+    introduction_s: float = 10.0
+    """For the TLS handshake, and then for the password if there is one."""
     waiting_commands: int = 4096
     """Of one connection, without an answer yet; beyond this, it is not read from."""
     commands_at_once: int = 1024
@@ -141,6 +143,13 @@ class Client(asyncio.Protocol):
         if not self._listener.admit(self):
             self._transport.write(b"-ERR too many clients\r\n")
             self._transport.close()
+        elif not self._session.is_known:
+            delay = self._listener.limits.introduction_s
+            asyncio.get_running_loop().call_later(delay, self._hang_up_on_strangers)
+
+    def _hang_up_on_strangers(self) -> None:
+        if not self._session.is_known:
+            self._transport.abort()
 
     def connection_lost(self, error: Exception | None) -> None:
         """It went; what it asked for goes on, unheard."""
@@ -348,7 +357,12 @@ class ClientListener:
         """Listen."""
         loop = asyncio.get_running_loop()
         self._listener = await loop.create_server(
-            lambda: Client(self), address.host, address.port, ssl=tls, backlog=1024
+            lambda: Client(self),
+            address.host,
+            address.port,
+            ssl=tls,
+            ssl_handshake_timeout=self.limits.introduction_s if tls else None,
+            backlog=1024,
         )
 
     def admit(self, client: Client) -> bool:

@@ -63,6 +63,7 @@ class Access:
 
     endpoints: tuple[Address, ...]
     tls: ssl.SSLContext | None = None
+    has_certificate: bool = False
     password: bytes | None = None
     timeout_s: float = 5.0
 
@@ -88,9 +89,8 @@ class Connection:
             await connection.greet(access)
         except _NoAnswer:
             connection.close()
-            hint = "" if access.tls else ", and does it want TLS (--cacert)"
             raise Unreachable(
-                f"it does not answer as a node does: is this its client port{hint}?"
+                f"it does not answer as a node does: is this its client port{_doubt(access)}?"
             ) from None
         except BaseException:
             connection.close()
@@ -130,6 +130,13 @@ class Connection:
     def close(self) -> None:
         """Hang up."""
         self._writer.close()
+
+
+def _doubt(access: Access) -> str:
+    """What else may be missing."""
+    if access.tls is None:
+        return ", and does it want TLS (--cacert)"
+    return "" if access.has_certificate else ", and does it want a certificate (--cert and --key)"
 
 
 def request(words: Sequence[bytes | str]) -> bytes:
@@ -300,10 +307,12 @@ def access_of(options: dict[str, Any]) -> Access:
     """Take the options of ``reaches_cluster`` out of a command's arguments."""
     password_file: Path | None = options.pop("password_file")
     endpoints = options.pop("endpoints")
+    cert = options.pop("tls_cert")
     try:
         return Access(
             endpoints=tuple(Address.parse(part.strip()) for part in endpoints.split(",")),
-            tls=_tls(options.pop("tls_cacert"), options.pop("tls_cert"), options.pop("tls_key")),
+            tls=_tls(options.pop("tls_cacert"), cert, options.pop("tls_key")),
+            has_certificate=cert is not None,
             password=None if password_file is None else _password(password_file),
             timeout_s=options.pop("timeout"),
         )

@@ -236,6 +236,11 @@ class Session:
         self._is_aborted = False
         self._watched: Watched = {}
 
+    @property
+    def is_known(self) -> bool:
+        """Has the client given the password, if there is one?"""
+        return self._is_known
+
     def feed(self, data: bytes) -> list[Action]:
         """The actions that ``data`` asks for; the last one may be an error that closes."""
         if self._is_closed:

@@ -371,6 +371,7 @@ class Peers:
             self._listen.host,
             self._listen.port,
             ssl=self.security.listening,
+            ssl_handshake_timeout=self.limits.handshake_s if self.security.listening else None,
         )
         for peer, address in self.addresses.items():
             self.add(peer, address)
@@ -458,9 +459,12 @@ class Peers:
 
 
 def quicken(transport: asyncio.Transport) -> None:
-    """No delay of small writes; unacknowledged data ends a dead connection in seconds."""
+    """No delay of small writes; a dead connection ends in seconds, or in minutes while idle."""
     sock = transport.get_extra_info("socket")
     if sock is not None and sock.family in (socket.AF_INET, socket.AF_INET6):
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        if hasattr(socket, "TCP_KEEPIDLE"):
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 60)
         if hasattr(socket, "TCP_USER_TIMEOUT"):
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 10_000)

@@ -17,6 +17,8 @@ import pytest
 import redis
 
 from impl.client import Client
+from impl.restoring import read_state
+from impl.saved_snapshots import verify
 from tests.processes import Node, Nodes, eventually
 
 pytestmark = pytest.mark.xdist_group("processes")
@@ -85,6 +87,14 @@ def test_members_come_and_go_under_load(nodes: Nodes) -> None:
         assert roles[4] == "learner"
         assert rows(nodes, "member", "promote", "4")[0]["after"] == [1, 2, 3, 4]
         eventually(lambda: four.status()["members"] == [1, 2, 3, 4], "the new member knows")
+
+        least = load.acknowledged
+        saved = nodes.directory / "saved"
+        assert nodes.run("snapshot", "save", str(saved)).returncode == 0
+        most = load.acknowledged + load.unknown + 1  # one is on its way
+        found = read_state(verify(saved)).query(0, ("get", b"load"))
+        assert isinstance(found, bytes)
+        assert 0 < least <= int(found) <= most
 
         leader = nodes.leader()
         assert leader is not four

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from hashlib import sha256
 from pathlib import Path
 from tempfile import TemporaryDirectory, TemporaryFile
+from types import SimpleNamespace
+from typing import cast
 
 import msgspec
 import pytest
@@ -17,17 +20,21 @@ from hypothesis import strategies as st
 
 from impl.__main__ import main
 from impl.addresses import Place, WithAddresses
+from impl.clock import Clock
+from impl.compaction import Compaction, CompactionLimits, Files
 from impl.config import Address
 from impl.disk import StorageDamaged, StorageError
-from impl.exports import describe
+from impl.exports import PIECE_BYTES, Exports, describe
 from impl.requests import command_of
 from impl.restoring import count_keys, read_state, replayed, restore, stopped
 from impl.saved_snapshots import About, head, new_file, verify
 from impl.snapshots import Chunked
 from impl.storage import open_storage
 from impl.store import KeyValueStore
+from spec.entries import Entries
 from spec.events import PersistEntries, PersistTermAndVote
-from spec.state import Command, Configuration, Entry, Index, ServerId, Snapshot, Term
+from spec.raft import recover
+from spec.state import Command, Configuration, Entry, Index, Log, ServerId, Snapshot, Term
 
 ONE, TWO = ServerId(1), ServerId(2)
 MEMBERS = {ONE: Address("127.0.0.1", 7001), TWO: Address("127.0.0.1", 7002)}
@@ -253,6 +260,124 @@ def test_a_stopped_node_is_saved_with_all_that_is_in_its_log(tmp_path: Path) -> 
     found = verify(tmp_path / "file")
     assert (found.about.index, found.about.term, found.about.members) == (2, 2, [1])
     assert values_in(read_state(found)) == {b"k": b"2"}
+
+
+# --- From a node that runs ----------------------------------------------------------------------
+
+
+class FakeNode:
+    """A node whose state is some chunks; another image is drawn until it was asked twice."""
+
+    def __init__(self, *chunks: bytes, index: int = 7) -> None:
+        self.chunks = chunks
+        self.index = index
+        self.asked = self.ended = 0
+
+    def begin_export(self) -> tuple[Snapshot, Iterator[bytes]] | None:
+        """Not at first."""
+        self.asked += 1
+        if self.asked < 2:
+            return None
+        covers = Snapshot(
+            last_included_index=Index(self.index),
+            last_included_term=Term(3),
+            configuration=Configuration(old=frozenset({ONE}), new=frozenset({TWO})),
+            data=b"",
+        )
+        return covers, iter(self.chunks)
+
+    def end_export(self) -> None:
+        """Counted."""
+        self.ended += 1
+
+
+def exports_of(node: FakeNode, directory: Path) -> Exports:
+    return Exports(node=node, directory=directory, cluster="old", member=ONE, count_keys=lambda: 5)
+
+
+def test_a_state_is_read_in_pieces_while_newer_ones_take_its_place(tmp_path: Path) -> None:
+    node = FakeNode(b"x" * PIECE_BYTES, b"rest")
+    exports = exports_of(node, tmp_path)
+
+    async def fetch() -> tuple[About, bytes]:
+        about = await exports.take()
+        node.chunks = (b"another",)
+        await exports.take()
+        content = b""
+        while piece := exports.read(about.sha256, len(content)):
+            content += piece
+        exports.read((await exports.take()).sha256, 0)
+        assert exports.read(about.sha256, 0) is not None
+        node.chunks = (b"a third",)
+        await exports.take()  # more than are kept open: the one that was not read is closed
+        assert exports.read(about.sha256, 0) is not None
+        exports.close()
+        assert exports.read(about.sha256, 0) is None
+        return about, content
+
+    about, content = asyncio.run(fetch())
+    assert (about.index, about.members, about.joining, about.keys) == (7, [1], [2], 5)
+    assert (about.size, about.sha256) == (len(content), sha256(content).hexdigest())
+    path = tmp_path / "file"
+    path.write_bytes(head(about) + content)
+    assert list(verify(path).chunks()) == [b"x" * PIECE_BYTES, b"rest"]
+    path.unlink()
+    assert node.ended == 4
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_state_that_cannot_be_written_lets_the_next_one_be_drawn(tmp_path: Path) -> None:
+    node = FakeNode(b"x")
+    with pytest.raises(StorageError):
+        asyncio.run(exports_of(node, tmp_path / "missing").take())
+    node.index = 0
+    with pytest.raises(StorageError, match="nothing to save yet"):
+        asyncio.run(exports_of(node, tmp_path).take())
+    assert node.ended == 2
+
+
+def test_one_image_is_drawn_at_a_time() -> None:
+    """The map keeps what only one image has not reached yet: a second one would tear the first."""
+    saving: list[Callable[[bytes | None], None]] = []
+    compaction = Compaction(
+        files=cast(Files, SimpleNamespace(save=lambda chunks, done: saving.append(done))),
+        machine=state_of({b"a": b"1"}),
+        clock=cast(Clock, SimpleNamespace(now=lambda: 0.0)),
+        limits=CompactionLimits(entries=1, trailing_entries=0),
+        send=lambda to, message: None,
+        install=lambda source, message: None,
+    )
+    entry = Entry(term=Term(1), payload=Command(data=b""))
+    server = recover(
+        server_id=ONE,
+        configuration=Configuration(old=frozenset({ONE})),
+        current_term=Term(1),
+        voted_for=None,
+        log=Log(entries=Entries([entry])),
+    )
+    assert compaction.begin_export() is not None
+    assert compaction.begin_export() is None
+    compaction.next_event(server, Index(1))
+    assert not saving, "a snapshot is due, and waits"
+    compaction.end_export()
+    compaction.next_event(server, Index(1))
+    (done,) = saving
+    assert compaction.begin_export() is None
+    done(b"reference")
+    assert compaction.begin_export() is not None
+
+
+def test_what_nobody_reads_is_closed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def forget() -> bytes | None:
+        exports = exports_of(FakeNode(b"x"), tmp_path)
+        about = await exports.take()
+        exports.close_idle()
+        assert exports.read(about.sha256, 0)
+        monkeypatch.setattr("impl.exports.IDLE_S", -1.0)
+        exports.close_idle()
+        return exports.read(about.sha256, 0)
+
+    assert asyncio.run(forget()) is None
 
 
 # --- The command --------------------------------------------------------------------------------

@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import time
 from contextlib import suppress
 from dataclasses import replace
+from types import SimpleNamespace
+from typing import cast
+from unittest.mock import AsyncMock
 
 import pytest
 
+from impl.clients import ClientLimits, ClientListener
 from impl.config import Address
+from impl.node import Node
+from impl.store import KeyValueStore
 from impl.transport import Identity, PeerLimits, Peers, Security, Why
+from impl.watch import Watchers
 from impl.wire import HANDSHAKE, LENGTH, VERSION, Hello
 from spec.state import ServerId
 from tests.processes import free_port
@@ -82,3 +90,43 @@ def test_who_does_not_belong_is_refused_with_the_reason(
     assert refusals(data) == [why]
     (line,) = [r.getMessage() for r in caplog.records if r.levelname == "WARNING"]
     assert said in line
+
+
+def test_a_client_that_gives_no_password_is_hung_up_on() -> None:
+    async def serve() -> tuple[bytes, bytes]:
+        address = Address("127.0.0.1", free_port())
+        listener = ClientListener(
+            node=cast(Node, SimpleNamespace(queued_bytes=0)),  # it is asked for nothing else
+            limits=ClientLimits(introduction_s=0.2),
+            queued_bytes=1,
+            is_full=lambda: False,
+            about=dict,
+            admin=AsyncMock(),
+            watchers=Watchers(KeyValueStore()),
+            query=lambda query: None,
+            password="sesame",
+        )
+        await listener.start(address, None)
+        try:
+            return await asyncio.gather(
+                asyncio.to_thread(_answers, address, b""),
+                asyncio.to_thread(_answers, address, b"AUTH sesame\r\n"),
+            )
+        finally:
+            await listener.close()
+
+    stranger, friend = asyncio.run(serve())
+    assert stranger == b""
+    assert friend == b"+OK\r\n+PONG\r\n"
+
+
+def _answers(address: Address, greeting: bytes) -> bytes:
+    """All that comes for a greeting, and for a PING that is sent a while later."""
+    with socket.create_connection((address.host, address.port), timeout=5) as connection:
+        connection.sendall(greeting)
+        time.sleep(0.5)
+        with suppress(OSError):
+            connection.sendall(b"PING\r\n")
+            connection.shutdown(socket.SHUT_WR)
+            return b"".join(iter(lambda: connection.recv(1 << 16), b""))
+    return b""
