@@ -28,6 +28,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from llvmlite import ir
@@ -79,14 +80,29 @@ if TYPE_CHECKING:  # numba has no type information; to Python these are function
         """The lowest 63 bits of a product; a plain product must not overflow."""
 
 else:
-    compiled = njit(nogil=True, cache=True, no_cpython_wrapper=True, no_cfunc_wrapper=True)
-    entry_point = njit(nogil=True, cache=True, no_cfunc_wrapper=True)
+
+    def compiler(**options: bool):
+        """A decorator that compiles functions, unless that was done since this file has changed.
+
+        The constants of this file are compiled into functions of other files too.
+        """
+
+        def decorate(function):
+            dispatcher = njit(nogil=True, cache=True, **options)(function)
+            cache = dispatcher._cache._cache_file
+            cache._source_stamp = (cache._source_stamp, Path(__file__).stat().st_mtime)
+            return dispatcher
+
+        return decorate
+
+    compiled = compiler(no_cpython_wrapper=True, no_cfunc_wrapper=True)
+    entry_point = compiler(no_cfunc_wrapper=True)
 
     def apart(slot):
         """Compile a function once, not into its callers; they find its address at ``w[slot]``."""
 
         def decorate(function):
-            APART[slot] = njit(nogil=True, cache=True, no_cpython_wrapper=True)(function)
+            APART[slot] = compiler(no_cpython_wrapper=True)(function)
             signature = signature_of(function)
 
             def call(_context, *_arguments: Any):
