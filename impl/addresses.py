@@ -81,16 +81,20 @@ class WithAddresses:
         head = msgspec.msgpack.encode(_plain(self.book))
         return chain([len(head).to_bytes(4) + head], self.machine.snapshot())
 
-    def restore(self, chunks: Iterable[bytes]) -> None:
+    def restore(self, chunks: Iterable[bytes]) -> Iterator[None]:
         """Chunks may be cut anywhere."""
         stream = iter(chunks)
         data = b""
         while len(data) < 4 or len(data) < 4 + int.from_bytes(data[:4]):
-            data += next(stream)
+            chunk = next(stream, None)
+            if chunk is None:
+                raise msgspec.DecodeError("there is no book of addresses")
+            data += chunk
         end = 4 + int.from_bytes(data[:4])
+        rest = chain([data[end:]] if data[end:] else [], stream)
+        yield from self.machine.restore(rest) or ()
         self.book = {}
         self._learn(_read(data[4:end]))
-        self.machine.restore(chain([data[end:]] if data[end:] else [], stream))
 
     def _learn(self, book: Book) -> None:
         for member, place in book.items():

@@ -33,7 +33,7 @@ class Files(Protocol):
         """Write a file; ``done`` gets its reference once it is durable, ``None`` if it failed."""
 
     def chunks(self, data: bytes) -> Iterable[bytes]:
-        """The chunks of a file, verified. Raises ``StorageError``."""
+        """The chunks of a file that was verified. Raises ``StorageError``."""
 
     def read(self, data: bytes, offset: int, size: int) -> bytes:
         """A piece of a file; raises ``StorageError`` if there is none."""
@@ -59,6 +59,10 @@ class CompactionLimits:
     piece_bytes: int = 512 << 10
     pause_s: float = 5.0
     """After a snapshot that could not be written, before the next one is tried."""
+    slice_s: float = 0.004
+    """So long the state machine may be restored from a snapshot before others have a turn, and"""
+    turn_s: float = 0.001
+    """so long is theirs."""
     patience_s: float = 0.5
     """A piece that has not come for so long is asked for again."""
 
@@ -99,6 +103,7 @@ class Compaction:
         self._not_before = 0.0
         self._bytes = 0
         self._fetch: Fetch | None = None
+        self._restoring: Iterator[None] | None = None
 
     # --- Taking -----------------------------------------------------------------------------
 
@@ -147,10 +152,26 @@ class Compaction:
         """No more of it will be drawn."""
         self._is_saving = False
 
-    def restore(self, data: bytes) -> None:
-        """The state machine becomes that of a file that is here."""
+    def restore(self, data: bytes, done: Callable[[], None]) -> None:
+        """The state machine becomes that of a file that is here; a later call ends an earlier one.
+
+        The file was verified when it was received, or when the server started.
+        """
         self._bytes = 0
-        self._machine.restore(self._files.chunks(data))
+        steps = self._restoring = iter(self._machine.restore(self._files.chunks(data)) or ())
+
+        def go_on() -> None:
+            if self._restoring is not steps:
+                return
+            until = self._clock.now() + self._limits.slice_s
+            for _ in steps:
+                if self._clock.now() >= until:
+                    self._clock.call_later(self._limits.turn_s, go_on)
+                    return
+            self._restoring = None
+            done()
+
+        go_on()
 
     # --- Giving -----------------------------------------------------------------------------
 

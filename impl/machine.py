@@ -75,8 +75,19 @@ class StateMachine(Protocol):
         snapshots only the later one is drawn to its end.
         """
 
-    def restore(self, chunks: Iterable[bytes]) -> None:
-        """Become what ``snapshot`` described; what was here before is forgotten."""
+    def restore(self, chunks: Iterable[bytes]) -> Iterator[None] | None:
+        """Become what ``snapshot`` described; what was here before is forgotten.
+
+        A machine for which this takes longer than the server may stand still returns an iterator,
+        and does the work a piece at a time as that is drawn. Until it ends, or if it never does,
+        ``query`` answers as before; ``apply`` is not called meanwhile.
+        """
+
+
+def restore_at_once(machine: StateMachine, chunks: Iterable[bytes]) -> None:
+    """Restore a machine, however long it takes."""
+    for _ in machine.restore(chunks) or ():
+        pass
 
 
 _encode = msgspec.msgpack.Encoder().encode

@@ -243,6 +243,7 @@ class Node:
 
         self._turn_is_due = False
         self._apply_is_due = False
+        self._is_restoring = False  # the state machine, from a snapshot: it is not used meanwhile
         self._election_deadline = 0.0
         self._flows: dict[ServerId, Flow] = {}
         self._may_be_late = True  # look whether something is to be sent again
@@ -615,7 +616,7 @@ class Node:
     def _apply(self) -> None:
         """Apply what is committed, a bounded number of commands in one go, and answer."""
         self._apply_is_due = False
-        if self._stopped is not None:
+        if self._stopped is not None or self._is_restoring:
             return
         room = self._limits.applied_commands_at_once
         while self.applied_index < self.server.commit_index and room > 0:
@@ -656,18 +657,25 @@ class Node:
 
     def _can_apply(self) -> bool:
         """Is something committed that is not applied, or confirmed that is not answered?"""
-        applied = self.applied_index
-        return applied < self.server.commit_index or (
-            bool(self._confirmed) and self._confirmed[0][0] <= applied
-        )
+        if self._is_restoring:
+            return False
+        is_confirmed = self._confirmed and self._confirmed[0][0] <= self.applied_index
+        return self.applied_index < self.server.commit_index or bool(is_confirmed)
 
     def _restore(self, snapshot: Snapshot) -> None:
         """What the snapshot covers was applied elsewhere: with which results is not known here."""
-        self._compaction.restore(snapshot.data)
-        self.applied_index = snapshot.last_included_index
-        for index in [i for i in self._open if i <= self.applied_index]:
+        covered = snapshot.last_included_index
+        self._is_restoring = True
+        for index in [i for i in self._open if i <= covered]:
             for batch in self._open.pop(index):
                 self._fail_started(batch.writes, "this node got a snapshot instead of its result")
+
+        def restored() -> None:
+            self._is_restoring = False
+            self.applied_index = covered
+            self._schedule_turn()
+
+        self._compaction.restore(snapshot.data, restored)
 
     def _tell_how_long(self, write: Write) -> None:
         came_at = write.deadline - self._timing.request_s

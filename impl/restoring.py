@@ -19,6 +19,7 @@ from impl.addresses import Place, WithAddresses
 from impl.config import Address, ConfigError
 from impl.disk import StorageDamaged, StorageError, disk_errors, sync_directory
 from impl.journal import Identity, read_identity
+from impl.machine import restore_at_once
 from impl.requests import commands_in
 from impl.saved_snapshots import Verified
 from impl.storage import SqliteStorage, open_storage
@@ -65,7 +66,7 @@ def replayed(storage: SqliteStorage, owner: Identity) -> tuple[Snapshot, WithAdd
         raise StorageError("there is nothing to save: its log is empty")
     machine = WithAddresses(KeyValueStore())
     if stored.snapshot is not None:
-        machine.restore(storage.snapshot_chunks(stored.snapshot.data))
+        restore_at_once(machine, storage.snapshot_chunks(stored.snapshot.data))
     for entry in stored.entries:
         if isinstance(entry.payload, Command):
             machine.apply(*commands_in(entry.payload))
@@ -104,7 +105,7 @@ def read_state(saved: Verified) -> WithAddresses:
     store = KeyValueStore()
     machine = WithAddresses(store)
     try:
-        machine.restore(saved.chunks())
+        restore_at_once(machine, saved.chunks())
         store.check()
     except _UNREADABLE as error:
         raise StorageDamaged(

@@ -202,11 +202,16 @@ class SnapshotFiles:
                 raise
             raise SnapshotGone(f"snapshot {path} was removed") from error
 
+    def verify(self, data: bytes) -> None:
+        """Read a whole file; raises ``StorageDamaged`` if it is missing or changed."""
+        reference = Reference.of(data)
+        _verify(self._path(reference), reference)
+
     def chunks(self, data: bytes) -> Iterator[bytes]:
-        """The chunks that were written, after the whole file was verified."""
+        """The chunks that were written into a file that was verified."""
         reference = Reference.of(data)
         path = self._path(reference)
-        _verify(path, reference)
+        _find(path)
         with disk_errors(path), open(path, "rb") as file:
             if file.read(len(self._header)) != self._header:
                 raise StorageDamaged(f"snapshot {path} is of another cluster or format")
@@ -237,10 +242,14 @@ def _settle(path: Path, target: Path) -> None:
         sync_directory(target.parent)
 
 
-def _verify(path: Path, reference: Reference) -> None:
-    """Raise ``StorageDamaged`` unless the file is the one that ``reference`` names."""
+def _find(path: Path) -> None:
     if not path.exists():
         raise StorageDamaged(f"snapshot {path} is missing")
+
+
+def _verify(path: Path, reference: Reference) -> None:
+    """Raise ``StorageDamaged`` unless the file is the one that ``reference`` names."""
+    _find(path)
     digest, size = sha256(), 0
     with disk_errors(path), open(path, "rb") as file:
         while piece := file.read(_PIECE):

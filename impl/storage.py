@@ -66,7 +66,7 @@ class Storage(Protocol):
     """The disk of one server. ``write`` runs on a worker thread, one at a time."""
 
     def load(self) -> Stored:
-        """All that was persisted; once, before the first ``write``."""
+        """All that was persisted, verified; once, before the first ``write``."""
 
     def write(self, batch: Sequence[Persist]) -> None:
         """Make a batch durable, all of it or nothing, in order.
@@ -85,7 +85,7 @@ class Storage(Protocol):
         """The place for a snapshot file that another server has; begun anew or gone on with."""
 
     def snapshot_chunks(self, data: bytes) -> Iterator[bytes]:
-        """What was written into a snapshot, chunk by chunk; the whole file is verified first."""
+        """What was written into a snapshot, which was loaded or received, chunk by chunk."""
 
     def close(self) -> None:
         """Give everything back; what was written stays durable."""
@@ -156,6 +156,8 @@ class SqliteStorage:
         """See ``Storage``."""
         stored = self._journal.load()
         self._snapshot = None if stored.snapshot is None else stored.snapshot.data
+        if self._snapshot is not None:
+            self._snapshots.verify(self._snapshot)
         self._snapshots.remove_others(self._snapshot)
         return stored
 

@@ -48,6 +48,7 @@ OVERFLOW = Failure("ERR", "increment or decrement would overflow")
 TOO_LONG = Failure("ERR", "string exceeds maximum allowed size (proto-max-bulk-len)")
 UNKNOWN = Failure("ERR", "this command is not understood by this version")
 
+_NOT_STATE = frozenset({"_reads", "_writes", "_all", "on_change"})
 _CHUNK_BYTES = 1 << 16
 _MIN, _MAX = -(1 << 63), (1 << 63) - 1
 
@@ -218,9 +219,22 @@ class KeyValueStore:
         )
         return _chunks(head, events, self._records.image())
 
-    def restore(self, chunks: Iterable[bytes]) -> None:
+    def restore(self, chunks: Iterable[bytes]) -> Iterator[None]:
         """See ``StateMachine``; raises ``msgspec.DecodeError`` if the chunks are no snapshot."""
-        self._clear()
+        new = KeyValueStore()
+        yield from new._fill(chunks)
+        former = self._records
+        for name, value in vars(new).items():
+            if name not in _NOT_STATE:
+                setattr(self, name, value)
+        self.on_change()
+        for number in range(SHARDS):  # to free millions of keys at once would take long
+            former.fill(number, {})
+            if number % 64 == 0:
+                yield
+
+    def _fill(self, chunks: Iterable[bytes]) -> Iterator[None]:
+        """An empty store becomes what the chunks describe, one after the other."""
         rest = iter(chunks)
         head = msgspec.msgpack.decode(next(rest, b""), type=_Head)
         if head.format != FORMAT:
@@ -230,15 +244,16 @@ class KeyValueStore:
         self._dropped = head.dropped
         self._sessions.unpack(head.opened, head.sessions)
         for chunk in islice(rest, head.event_chunks):
-            self._events.extend(_decode_events(chunk))
-        self._event_bytes = sum(len(e.key) + len(e.value or b"") for e in self._events)
-        due: list[Due] = []
+            events = _decode_events(chunk)
+            self._events.extend(events)
+            self._event_bytes += sum(len(e.key) + len(e.value or b"") for e in events)
+            yield
         for chunk in rest:
             for number, shard in _decode_shards(chunk):
                 self._records.fill(number, shard)
-                due += [(r.expires_at, key) for key, r in shard.items() if r.expires_at]
-        self._due.update(due)
-        self.on_change()
+                due = ((r.expires_at, key) for key, r in shard.items() if r.expires_at)
+                self._due.update(due)
+            yield
 
     def check(self) -> None:
         """Raise ``ValueError`` if what was restored is nothing that ``snapshot`` makes."""

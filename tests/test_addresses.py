@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from impl.addresses import FILE, Place, WithAddresses, load, note, save
 from impl.config import Address, ConfigError
-from impl.machine import Result
+from impl.machine import Result, restore_at_once
 from spec.state import ServerId
 
 
@@ -75,7 +75,8 @@ def test_the_book_and_the_machine_do_not_disturb_each_other(
 
     image = b"".join(both.snapshot())
     again = WithAddresses(Appender())
-    again.restore(image[i : i + cut] for i in range(0, len(image), cut))
+    pieces = [image[i : i + cut] for i in range(0, len(image), cut)]
+    restore_at_once(again, pieces)
     assert again.book == both.book
     assert again.query(0, None) == len(plain.seen)
 

@@ -6,7 +6,7 @@ by the same machine, so that each check is known to be able to fail.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import pytest
@@ -252,9 +252,9 @@ class AppliesTwice(KeyValueStore):
 class ForgetsSessions(KeyValueStore):
     """Its snapshots have the keys, and not who has written them."""
 
-    def restore(self, chunks: Iterable[bytes]) -> None:
+    def restore(self, chunks: Iterable[bytes]) -> Iterator[None]:
         """The sessions are as in a machine that has just begun, but for their number."""
-        super().restore(chunks)
+        yield from super().restore(chunks)
         self._sessions.unpack(1, [])
 
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from impl import sessions, store
 from impl.globs import matches
-from impl.machine import Failure, Result, decode_result, encode_result
+from impl.machine import Failure, Result, decode_result, encode_result, restore_at_once
 from impl.sessions import EXPIRED
 from impl.shards import ShardedMap
 from impl.store import KeyValueStore
@@ -169,7 +169,7 @@ def test_a_restored_machine_goes_on_as_the_old_one(before: list[Words], after: l
     old, new = KeyValueStore(), KeyValueStore()
     carry_out(old, before)
     carry_out(new, after)  # what was there before is forgotten
-    new.restore(image_of(old))
+    restore_at_once(new, image_of(old))
     assert image_of(new) == image_of(old)
     assert carry_out(new, after, 150_000) == carry_out(old, after, 150_000)
     assert image_of(new) == image_of(old)
@@ -199,7 +199,7 @@ def test_a_snapshot_is_of_the_moment_it_was_taken(
             carry_out(machine, [(b"DEL", *(b"%d" % n for n in range(0, 600, 7)))])
         chunks += taken
     restored = KeyValueStore()
-    restored.restore(chunks)
+    restore_at_once(restored, chunks)
     assert image_of(restored) == expected
 
 
@@ -246,9 +246,9 @@ def test_a_snapshot_of_another_format_is_refused() -> None:
     head, *_ = image_of(machine)
     values = msgspec.msgpack.decode(head)
     with pytest.raises(msgspec.DecodeError, match="format 99"):
-        machine.restore([pack([99, *values[1:]])])
+        restore_at_once(machine, [pack([99, *values[1:]])])
     with pytest.raises(msgspec.DecodeError):
-        machine.restore([])
+        restore_at_once(machine, [])
 
 
 RESULTS: st.SearchStrategy[Result] = st.recursive(
@@ -359,7 +359,7 @@ def test_events_are_bounded_and_say_when_some_are_missing(
     assert machine.events_after((4, 0)) is None
     assert machine.events_after((6, 1)) == []
     restored = KeyValueStore()
-    restored.restore(image_of(machine))
+    restore_at_once(restored, image_of(machine))
     assert restored.events_after((4, 0)) is None
     assert restored.events_after((4, 1)) == kept
 
@@ -396,7 +396,7 @@ def test_a_request_is_carried_out_once(requests: list[tuple[int, int]], restarts
             done[who, serial] = result
         if restarts:
             restored = KeyValueStore()
-            restored.restore(image_of(machine))
+            restore_at_once(restored, image_of(machine))
             machine = restored
 
 

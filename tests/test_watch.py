@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from impl import store
+from impl.machine import restore_at_once
 from impl.resp import Wait
 from impl.store import KeyValueStore
 from impl.watch import Watchers
@@ -70,7 +71,7 @@ def test_all_changes_come_once_and_in_order(
             position = place.decode()
         if goes_elsewhere:
             restored = Server()
-            restored.store.restore(list(server.store.snapshot()))
+            restore_at_once(restored.store, list(server.store.snapshot()))
             client = restored.connect()
     assert seen == [change for change in model if change[1].startswith(prefix.encode())]
 
