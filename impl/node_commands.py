@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import os
 import sys
@@ -23,6 +24,8 @@ from impl.logs import start_logging
 from impl.server import serve
 from impl.tls import for_clients, for_members, make_development_certificates
 
+GC_THRESHOLDS = (10_000, 5, 1_000_000)
+"""Objects more than before, then how often for those that survived once, and twice."""
 SWITCH_INTERVAL_S = 0.0001
 """How long the disk's thread may have to wait for the loop's, and the reverse."""
 FORMS = {
@@ -64,6 +67,18 @@ def _help(setting: Field[Any]) -> str:
     return f"{text} [default: {shown(setting.default)}]"
 
 
+def prepare_process() -> None:
+    """What the interpreter does beside: switch threads, and look for garbage that is a cycle.
+
+    The log and its entries are no cycles, and live long: to walk over all of them, as the
+    collector does now and then, stops the loop for longer than a snapshot. So it looks at what is
+    young only; what connections leave behind is freed without it.
+    """
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
+    gc.set_threshold(*GC_THRESHOLDS)
+    gc.freeze()
+
+
 @click.command("serve")
 @click.option(
     "--config", type=click.Path(path_type=Path), help="TOML file with settings (or RAFT_CONFIG)."
@@ -88,7 +103,7 @@ def serve_command(config: Path | None, **flags: str | None) -> None:
     settings = configuration.settings
     start_logging(settings.member, settings.log_format, settings.log_level)
     logging.getLogger("impl.config").info("settings: %s", "; ".join(configuration.lines()))
-    sys.setswitchinterval(SWITCH_INTERVAL_S)
+    prepare_process()
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             failure = runner.run(serve(settings, lambda: read().settings))

@@ -26,6 +26,7 @@ from impl.node import Node
 from impl.requests import Read
 from impl.store import KeyValueStore
 from spec.disk import durable_up_to, is_about_the_log
+from spec.quorum import members
 from spec.state import ServerId
 from tests.linearizable import broken_keys, is_linearizable
 from tests.simulation import MakeNode, Operation, World
@@ -36,21 +37,22 @@ SETTINGS = settings(
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
 )
-SERVERS = st.integers(1, 3).map(ServerId)
+SERVERS = st.integers(1, 4).map(ServerId)
+"""Three members, and one that may become one."""
 KEYS = st.sampled_from([b"a", b"b"])
 
 
 class NodesUnderTest(RuleBasedStateMachine):
-    """Three nodes, clients, and a world that does with packets and disks what it likes."""
+    """Four nodes, clients, and a world that does with packets and disks what it likes."""
 
     make_node: MakeNode = Node
     make_machine: Callable[[], Any] = KeyValueStore
 
     @initialize(seed=st.integers(0, 2**32))
     def begin(self, seed: int) -> None:
-        """Start three nodes."""
+        """Start three members, and a fourth node that is none."""
         kind = type(self)
-        self.world = World(seed=seed, node=kind.make_node, machine=kind.make_machine)
+        self.world = World(outside=1, seed=seed, node=kind.make_node, machine=kind.make_machine)
         self.values = 0
         self.calls: list[tuple[tuple[bytes, ...], Operation]] = []
         self.world.go_well(0.5)
@@ -129,6 +131,17 @@ class NodesUnderTest(RuleBasedStateMachine):
             if node.leads:
                 self.node_is_cut_off(server, hears=False, speaks=False)
 
+    # What administrators do
+
+    @rule(members=st.frozensets(SERVERS, min_size=2), how_well_ms=st.sampled_from([0, 0, 100]))
+    def membership_changes(self, members: frozenset[ServerId], how_well_ms: int) -> None:
+        """An administrator asks whoever leads for other members; what follows may go wrong."""
+        for server, node in list(self.world.nodes.items()):
+            if node.leads:
+                node.change_membership(members, lambda refusal: None)
+                self.world.settle(server)
+        self.world.go_well(how_well_ms / 1000)
+
     # What clients do
 
     @rule(server=SERVERS, key=KEYS, name=st.sampled_from([b"SET", b"APPEND"]))
@@ -184,22 +197,27 @@ class NodesUnderTest(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         """When all is well again, the cluster works, and its history makes sense."""
-        if not hasattr(self, "world"):
-            return
-        world = self.world
-        world.blocked.clear()
-        for server in world.disks:
-            if server not in world.nodes:
-                world.start(server)
-        world.go_well(1.0)
-        last = [world.write(server, b"SET", b"z%d" % server, b"1") for server in world.nodes]
-        seen = [world.read(server, b"GET", key) for server in world.nodes for key in (b"a", b"b")]
-        world.go_well(1.0)
-        assert all(operation.result == "OK" for operation in last), "a cluster that is well works"
-        assert all(o.returned < float("inf") and not o.is_void for o in seen)
-        assert len({node.applied_index for node in world.nodes.values()}) == 1
-        world.check()
-        assert not broken_keys(world.operations), "an acknowledged write is lost, or a read is old"
+        if hasattr(self, "world"):
+            end_well(self.world)
+
+
+def end_well(world: World) -> None:
+    """All comes back; the members answer clients, agree, and have lost nothing."""
+    world.blocked.clear()
+    for server in world.disks:
+        if server not in world.nodes:
+            world.start(server)
+    world.go_well(1.5)
+    leader = max(world.nodes.values(), key=lambda n: (n.leads, n.server.current_term))
+    at_work = sorted(members(leader.server.configuration))
+    last = [world.write(server, b"SET", b"z%d" % server, b"1") for server in at_work]
+    seen = [world.read(server, b"GET", key) for server in at_work for key in (b"a", b"b")]
+    world.go_well(1.0)
+    assert all(operation.result == "OK" for operation in last), "a cluster that is well works"
+    assert all(o.returned < float("inf") and not o.is_void for o in seen)
+    assert len({world.nodes[server].applied_index for server in at_work}) == 1
+    world.check()
+    assert not broken_keys(world.operations), "an acknowledged write is lost, or a read is old"
 
 
 NodesUnderTest.TestCase.settings = SETTINGS
@@ -256,6 +274,102 @@ class ForgetsSessions(KeyValueStore):
         """The sessions are as in a machine that has just begun, but for their number."""
         yield from super().restore(chunks)
         self._sessions.unpack(1, [])
+
+
+def in_the_beginning(node: type[Node], machine: type[KeyValueStore]) -> tuple[World, ServerId]:
+    """Three members; the one that leads, and has committed that a is 0."""
+    world = World(node=node, machine=machine)
+    world.go_well(0.5)
+    (leader,) = (server for server, each in world.nodes.items() if each.leads)
+    world.write(leader, b"SET", b"a", b"0")
+    world.go_well(0.2)
+    return world, leader
+
+
+def power_fails_after_an_answer(node: type[Node], machine: type[KeyValueStore]) -> None:
+    """Messages are quick, disks are slow, and then all is dark."""
+    world, leader = in_the_beginning(node, machine)
+    world.write(leader, b"SET", b"a", b"1")
+    world.go_well(0.1, disks_sync=False)
+    for server in list(world.nodes):
+        world.crash(server)
+    end_well(world)
+
+
+def leader_does_not_hear_of_the_next(node: type[Node], machine: type[KeyValueStore]) -> None:
+    """It hands over, hears no more, and is asked; the next one has gone on already."""
+    world, former = in_the_beginning(node, machine)
+    following = next(server for server in world.nodes if server != former)
+    world.nodes[former].transfer_leadership(following, lambda refusal: None)
+    world.settle(former)
+    for packet in [p for p in world.packets if p.to == following]:
+        world.deliver(packet)
+    world.blocked |= {
+        (a, b) for a in world.disks for b in world.disks if a != b and former in (a, b)
+    }
+    world.go_well(0.05)
+    assert world.nodes[following].leads
+    assert world.nodes[former].leads, "it does not know yet"
+    written = world.write(following, b"SET", b"a", b"1")
+    world.go_well(0.02)
+    assert written.result == "OK"
+    world.read(former, b"GET", b"a")
+    end_well(world)
+
+
+def command_is_carried_out(node: type[Node], machine: type[KeyValueStore]) -> None:
+    """The plainest history."""
+    world, leader = in_the_beginning(node, machine)
+    world.write(leader, b"APPEND", b"a", b"1")
+    end_well(world)
+
+
+def command_is_sent_again_after_a_snapshot(node: type[Node], machine: type[KeyValueStore]) -> None:
+    """All nodes start from snapshots, and a client has not heard its answer."""
+    world, leader = in_the_beginning(node, machine)
+    opened = world.write(leader, b"SESSION", b"OPEN")
+    world.go_well(0.1)
+    world.operations.remove(opened)
+    assert isinstance(opened.result, int)
+    call = (b"%d" % opened.result, b"1", b"1")
+    operation = world.write_in_session(leader, call, b"APPEND", b"a", b"1")
+    for _ in range(12):
+        world.write(leader, b"SET", b"c", b"1")
+        world.go_well(0.02)
+    assert all(each.server.log.snapshot is not None for each in world.nodes.values())
+    for server in list(world.nodes):
+        world.crash(server)
+        world.start(server)
+    world.go_well(1.0)
+    world.send_again(leader, call, operation)
+    end_well(world)
+
+
+HISTORIES: list[tuple[Callable[[type[Node], type[KeyValueStore]], None], type, list[type]]] = [
+    (power_fails_after_an_answer, Node, [SendsBeforeDurable, AnswersBeforeDurable]),
+    (leader_does_not_hear_of_the_next, Node, [ReadsWithoutConfirming]),
+    (command_is_carried_out, KeyValueStore, [AppliesTwice]),
+    (command_is_sent_again_after_a_snapshot, KeyValueStore, [ForgetsSessions]),
+]
+"""What happens, and what of it each sabotage does not survive."""
+
+
+@pytest.mark.parametrize("history", [h for h, _, _ in HISTORIES], ids=lambda h: h.__name__)
+def test_the_node_survives(history: Callable[[type[Node], type[KeyValueStore]], None]) -> None:
+    history(Node, KeyValueStore)
+
+
+@pytest.mark.parametrize(
+    ("history", "sabotage"),
+    [(history, kind) for history, _, kinds in HISTORIES for kind in kinds],
+    ids=lambda each: each.__name__,
+)
+def test_sabotage_is_found(
+    history: Callable[[type[Node], type[KeyValueStore]], None], sabotage: type
+) -> None:
+    is_node = issubclass(sabotage, Node)
+    with pytest.raises(AssertionError):
+        history(sabotage if is_node else Node, KeyValueStore if is_node else sabotage)
 
 
 def is_found(node: type[Node] = Node, machine: type[KeyValueStore] = KeyValueStore) -> None:
