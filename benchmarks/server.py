@@ -27,6 +27,7 @@ from pathlib import Path
 
 import hiredis
 
+from benchmarks import pauses
 from benchmarks.peers import NotInstalled
 from impl.local_cluster import LocalCluster, choose_ports
 from model_check.bench import machine, replace_between
@@ -318,6 +319,9 @@ def main() -> None:
                 say(f"| **times etcd's {operation.upper()}/s** | {' | '.join(times)} | |")
     if redis:
         say("", *heading("redis-benchmark, this server"), *redis)
+    if options.only in (None, "ours"):
+        with tempfile.TemporaryDirectory(dir=ROOT) as name:
+            say("", *pauses.table(Path(name)))
     if options.write:
         replace_between(BEGIN, END, "\n".join(lines))
 

@@ -142,9 +142,9 @@ class Limits:
     """Of entries on their way to one peer; beyond this, the peer gets no more."""
     message_bytes: int = 1 << 20
     """Of entries in one message, unless a single entry is longer."""
-    batch_commands: int = 8192
+    batch_commands: int = 2048
     batch_bytes: int = 4 << 20
-    applied_commands_at_once: int = 4096
+    applied_commands_at_once: int = 1024
     compaction: CompactionLimits = field(default_factory=CompactionLimits)
     queued_bytes: int = 64 << 20
     """Of clients' commands that wait; beyond this, clients are not read from."""
