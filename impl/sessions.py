@@ -3,19 +3,20 @@
 The table is part of the replicated state: it changes only by committed commands, is in every
 snapshot, and what it forgets depends on nothing but the commands and the time they carry.
 A client numbers its requests, may have several on their way, and says with each which is the oldest
-that it still waits for; results of older ones are forgotten. For a client that waits for one at a
-time, this is the rule of ``spec/sessions.py``, as the tests check.
+that it still waits for; results of older ones are forgotten. What is carried out, and what is
+answered from memory, ``spec/sessions.py`` says.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable
-from typing import TypeAlias
+from typing import TypeAlias, assert_never
 
 import msgspec
 
 from impl.machine import Failure, Result, revived
+from spec.sessions import Fresh, Outdated, Repeated, recognise
 
 MAX_SESSIONS = 10_000
 """Of more, the one that was not used for the longest time is ended."""
@@ -84,10 +85,17 @@ class Sessions:
             session.oldest = oldest
             for number in [n for n in session.results if n < oldest]:
                 self._bytes -= _size(session.results.pop(number))
-        if serial < session.oldest:
-            return ACKNOWLEDGED
-        if serial in session.results:
-            return session.results[serial]
+        match known := recognise(session.oldest, session.results, serial):
+            case Outdated():
+                return ACKNOWLEDGED
+            case Repeated():
+                return session.results[serial]
+            case Fresh():
+                return self._carry_out(session, serial, run)
+            case _:
+                assert_never(known)
+
+    def _carry_out(self, session: _Session, serial: int, run: Callable[[], Result]) -> Result:
         if len(session.results) >= MAX_OUTSTANDING:
             return TOO_MANY
         result = session.results[serial] = run()

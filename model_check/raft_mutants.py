@@ -1238,7 +1238,7 @@ if term_at(server.log, Index(server.commit_index + 1)) != server.current_term:""
         patches=(
             Patch(
                 module="spec.sessions",
-                before="return Repeated() if serial_number == latest else Outdated()",
+                before="return Repeated() if serial_number in done else Fresh()",
                 after="return Fresh()",
             ),
         ),

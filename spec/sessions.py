@@ -5,14 +5,15 @@ log twice. Each client numbers its commands; the state machine remembers for eac
 number and its result, and answers a number that it knows from memory. That table is part of the
 state machine: every server builds the same one from the same log, and a snapshot carries it.
 
-A client has one command under way at a time. ``recognise`` is the rule; ``StateMachine`` is the
-smallest machine that has it: it counts the commands that take effect.
+``recognise`` is the rule, for clients with any number of commands under way; ``StateMachine`` is
+the smallest machine that has it: it counts the commands that take effect, of clients that have one
+at a time under way.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from dataclasses import dataclass
 from typing import assert_never
 
@@ -44,11 +45,14 @@ class Outdated:
 Recognised = Fresh | Repeated | Outdated
 
 
-def recognise(latest: int | None, serial_number: int) -> Recognised:
-    """What a command is to the session whose ``latest`` number this is; ``None``: a new client."""
-    if latest is None or serial_number > latest:
-        return Fresh()
-    return Repeated() if serial_number == latest else Outdated()
+def recognise(oldest: int, done: Container[int], serial_number: int) -> Recognised:
+    """What a command is to a session that remembers the results of ``done``.
+
+    Before ``oldest`` it remembers none: its client waits for them no more.
+    """
+    if serial_number < oldest:
+        return Outdated()
+    return Repeated() if serial_number in done else Fresh()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,8 +83,8 @@ def apply_command(machine: StateMachine, command: Command) -> tuple[StateMachine
         return StateMachine(count=machine.count + 1, sessions=machine.sessions), None
     request_id = command.request_id
     session = session_of(machine, request_id.client_id)
-    latest = session.request_id.serial_number if session else None
-    match known := recognise(latest, request_id.serial_number):
+    latest = session.request_id.serial_number if session else 0
+    match known := recognise(latest, {latest} if session else (), request_id.serial_number):
         case Fresh():
             return _carry_out(machine, request_id)
         case Repeated():

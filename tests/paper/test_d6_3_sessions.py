@@ -102,17 +102,18 @@ def test_sessions_are_told_apart() -> None:
     assert applied(command(ANNE, 1), command(BOB, 1))[1] == [1, 2]
 
 
-@given(st.none() | st.integers(0, 5), st.integers(0, 5))
-def test_serial_number_is_new_the_latest_or_old(latest: int | None, number: int) -> None:
-    """Only a number above all that came before is carried out. Source: D6.3"""
-    match recognise(latest, number):
+@given(st.integers(0, 5), st.frozensets(st.integers(0, 5)), st.integers(0, 5))
+def test_serial_number_is_new_done_or_old(oldest: int, done: frozenset[int], number: int) -> None:
+    """Only a number that is neither forgotten nor done is carried out. Source: D6.3"""
+    match recognise(oldest, done, number):
         case Fresh():
-            assert latest is None or number > latest
+            assert number >= oldest
+            assert number not in done
         case Repeated():
-            assert number == latest
+            assert number >= oldest
+            assert number in done
         case Outdated():
-            assert latest is not None
-            assert number < latest
+            assert number < oldest
 
 
 @given(COMMANDS, st.data())
