@@ -59,7 +59,7 @@ class CompactionLimits:
     piece_bytes: int = 512 << 10
     pause_s: float = 5.0
     """After a snapshot that could not be written, before the next one is tried."""
-    slice_s: float = 0.004
+    slice_s: float = 0.002
     """So long the state machine may be restored from a snapshot before others have a turn, and"""
     turn_s: float = 0.001
     """so long is theirs."""

@@ -144,7 +144,7 @@ class Limits:
     """Of entries in one message, unless a single entry is longer."""
     batch_commands: int = 2048
     batch_bytes: int = 4 << 20
-    applied_commands_at_once: int = 1024
+    applied_commands_at_once: int = 512
     compaction: CompactionLimits = field(default_factory=CompactionLimits)
     queued_bytes: int = 64 << 20
     """Of clients' commands that wait; beyond this, clients are not read from."""

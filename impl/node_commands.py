@@ -24,7 +24,7 @@ from impl.logs import start_logging
 from impl.server import serve
 from impl.tls import for_clients, for_members, make_development_certificates
 
-GC_THRESHOLDS = (10_000, 5, 1_000_000)
+GC_THRESHOLDS = (5_000, 5, 1_000_000)
 """Objects more than before, then how often for those that survived once, and twice."""
 SWITCH_INTERVAL_S = 0.0001
 """How long the disk's thread may have to wait for the loop's, and the reverse."""
