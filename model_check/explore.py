@@ -293,12 +293,14 @@ class Search:
         in_charge = threading.current_thread() is threading.main_thread()
         former = signal.signal(signal.SIGINT, self._on_interrupt) if in_charge else None
         collects = gc.isenabled()
+        self.tables.postpones = True
         gc.disable()  # the tables are large, live to the end and hold no cycles
         try:
             with ThreadPoolExecutor(len(self.workers)) as self._pool:
                 ended = self._explore()
         except LimitReached as limit:
             # What the unfinished level has shown is true, and no lower level has shown anything.
+            self.tables.verify_renamed(len(self.workers))
             found = self._first_violation(self.progress.depth + 1)
             ended = self._violated(*found) if found else self._ended("stopped", reason=str(limit))
         except MemoryError:
@@ -306,6 +308,7 @@ class Search:
         except KeyboardInterrupt:
             ended = self._ended("interrupted", reason="interrupted")
         finally:
+            self.tables.postpones = False
             if collects:
                 gc.enable()
             if in_charge:
@@ -341,6 +344,7 @@ class Search:
         while len(level):
             self.progress.depth = depth
             self._level_started = time.monotonic()
+            self.tables.verify_renamed(len(self.workers))
             for generation in self.generations_at(depth):
                 self.judge.judge_states(self.keys(generation), self.workers[0].address)
             found = self._first_violation(depth)
@@ -352,6 +356,7 @@ class Search:
             depth += 1
             if len(level):
                 level = self._complete(level, depth)
+        self.tables.verify_renamed(len(self.workers))
         found = self._first_violation(depth)  # by a step that leads nowhere new
         return self._violated(*found) if found else self._verified()
 

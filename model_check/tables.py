@@ -28,8 +28,11 @@ from model_check.model import (
     State,
     misaddressed,
 )
+from model_check.shares import shared
 from model_check.visited import Visited, Words
 
+FEW = 1 << 9
+"""Steps that are evaluated sooner than shared."""
 MOST_KINDS = 1 << 10
 """Kinds of actions and messages that can be counted apart."""
 LARGEST_GROUP = 6
@@ -223,6 +226,9 @@ class Tables(Generic[State, Message, Action, Fact]):
         self.evaluations = 0
         self.equivariance_evaluations = 0
         self.failures: list[SideConditionFailure] = []
+        self.postpones = False
+        """Are renamed steps verified by ``verify_renamed`` later, not at once?"""
+        self._unverified: list[tuple[int, int, Entry]] = []
         self.processes = tuple(model.processes)
         self.position = {process: i for i, process in enumerate(self.processes)}
         self.states: list[tuple[int, State]] = []
@@ -724,7 +730,7 @@ class Tables(Generic[State, Message, Action, Fact]):
         return value[0], value[2]
 
     def step(self, state: int, token: int) -> Entry:
-        """What delivering the message does, evaluated with all its renamings."""
+        """What delivering the message does; its renamings are defined alike, and to be verified."""
         known = self.steps.get((state, token))
         if known is not None:
             return known
@@ -735,18 +741,35 @@ class Tables(Generic[State, Message, Action, Fact]):
             if (s, t) in self.steps:
                 continue
             expected = self.renamed_entry(first, number)
-            image = self._deliver(s, t, again=True, expected=expected)
+            self._define(s, t, expected)
+            self._unverified.append((s, t, expected))
+        if not self.postpones:
+            self.verify_renamed()
+        return first
+
+    def verify_renamed(self, workers: int = 1) -> None:
+        """Evaluate the steps that were taken to be what others are after renaming."""
+        steps, self._unverified = self._unverified, []
+        self.equivariance_evaluations += len(steps)
+        workers = workers if len(steps) >= FEW else 1
+
+        def differing(share: int) -> list[int]:
+            numbers = range(share, len(steps), workers)
+            return [i for i in numbers if not self._does(*steps[i])]
+
+        for i in sorted(itertools.chain(*shared(differing, workers))):
+            state, token, expected = steps[i]
+            image = self._deliver(state, token, again=True)
             if image != expected:
                 self.failures.append(
                     SideConditionFailure(
                         reduction="symmetry",
                         claim="the step is the same after renaming the processes",
-                        state=s,
-                        message=t,
+                        state=state,
+                        message=token,
                     )
                 )
-            self._define(s, t, image)
-        return first
+                self._define(state, token, image)
 
     def _define(self, state: int, token: int, entry: Entry) -> None:
         self.steps[state, token] = entry
@@ -761,17 +784,9 @@ class Tables(Generic[State, Message, Action, Fact]):
             facts=tuple(sorted(self.renamed_token(t, number) for t in entry.facts)),
         )
 
-    def _deliver(
-        self, state: int, token: int, *, again: bool, expected: Entry | None = None
-    ) -> Entry:
-        p, value = self.states[state]
-        source, message = self.message(token)
-        process, sender = self.processes[p], self.processes[source]
-        run = partial(self.model.deliver, process, value, sender, message)
-        if expected is not None and self._does(run, expected):
-            self.equivariance_evaluations += 1
-            return expected
-        kind = self.model.kind_of_message(message)
+    def _deliver(self, state: int, token: int, *, again: bool) -> Entry:
+        kind = self.model.kind_of_message(self.message(token)[1])
+        run = partial(self.run_delivery, state, token)
         return self._evaluate(state, Cause(message=token), kind, run, again=again)
 
     def local_actions(self, state: int) -> tuple[tuple[Action, Entry], ...]:
@@ -785,6 +800,7 @@ class Tables(Generic[State, Message, Action, Fact]):
             if s in self.local:
                 continue
             image = self._act(s, again=True)
+            self.equivariance_evaluations += len(image)
             expected = sorted((self.renamed_entry(e, number) for _, e in first), key=entry_key)
             if sorted((e for _, e in image), key=entry_key) != expected:
                 self.failures.append(
@@ -831,10 +847,7 @@ class Tables(Generic[State, Message, Action, Fact]):
         again: bool,
     ) -> Entry:
         """Run a step; ``again`` if only to verify a renaming."""
-        if again:
-            self.equivariance_evaluations += 1
-        else:
-            self.evaluations += 1
+        self.evaluations += not again
         kind_number = self._kind_ids.setdefault(kind, len(self._kind_ids))
         if kind_number == len(self.kinds):
             self.kinds.append(kind)
@@ -861,10 +874,10 @@ class Tables(Generic[State, Message, Action, Fact]):
         self.observe(state, cause, outcome, "", again)
         return self._numbers(position, kind_number, outcome)
 
-    def _does(self, run: Callable[[], object], entry: Entry) -> bool:
+    def _does(self, state: int, token: int, entry: Entry) -> bool:
         """Is this what the step does? Equality costs less than looking numbers up."""
         try:
-            outcome = run()
+            outcome: object = self.run_delivery(state, token)
         except Exception:  # it is run once more, to say what is wrong
             return False
         if not isinstance(outcome, Outcome):
