@@ -10,6 +10,7 @@ import os
 import secrets
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn, cast
 
@@ -406,7 +407,7 @@ def _prove(options: argparse.Namespace) -> int:
     if options.states:
         return prove.run_states(options.seed)
     if options.mutants:
-        return prove.run_mutants(plan)
+        return prove.run_mutants(plan if options.theory else replace(plan, theories=prove.PARTS))
     if options.only and not any(plan.selected(theory) for theory in theories):
         raise UsageError(f"--only {' --only '.join(options.only)}: no obligation has such a name")
     if options.export:

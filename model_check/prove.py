@@ -37,6 +37,7 @@ from model_check.proof.prover import (
 from model_check.proof.runs import Counts, LemmaBroken, Runs
 from model_check.proof.theory import (
     THEORIES,
+    WHOLE,
     Theory,
     theory_about,
     without_guard,
@@ -50,6 +51,8 @@ OF_ANYTHING: dict[str, tuple[str, Callable[[], Iterator[Obligation]]]] = {
 }
 """What is proved of no particular protocol: no theory, but chosen like one."""
 
+PARTS = [name for name in THEORIES if name != WHOLE.name]
+"""The proofs of which the whole is put together: in these nothing is idle."""
 SOLVERS: dict[str, Callable[[int, float], Solver]] = {"z3": with_z3, "cvc5": with_cvc5}
 
 
