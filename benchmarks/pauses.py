@@ -69,6 +69,7 @@ KEYS = 700_000
 VALUE = b"x" * 128
 ENTRIES = 1_000_000
 PATIENCE_S = 60.0
+TRAILING = 50_000
 ALONE = ServerId(1)
 ONE = Configuration(old=frozenset({ALONE}))
 
@@ -313,17 +314,19 @@ def write_log(folder: Path, *, has_snapshot: bool) -> None:
     storage.load()
     storage.write([PersistTermAndVote(current_term=Term(1), voted_for=ALONE)])
     machine = WithAddresses(KeyValueStore())
-    for first in range(1, ENTRIES + 1, 1000):
-        if has_snapshot and first == ENTRIES - 50_000 + 1:
+    for first in range(1, ENTRIES + 1, 200):
+        if has_snapshot and first == ENTRIES - TRAILING + 1:
             save(storage, machine, Index(first - 1))
         commands = [
             msgspec.msgpack.encode(("set", b"key:%012d" % (number % KEYS), VALUE))
-            for number in range(first, first + 1000)
+            for number in range(first, first + 200)
         ]
         entries = tuple(Entry(term=Term(1), payload=command_of(1, [c])) for c in commands)
         storage.write([PersistEntries(first_index=Index(first), entries=entries)])
-        if has_snapshot and first < ENTRIES - 50_000:
+        if has_snapshot and first <= ENTRIES - TRAILING:
             machine.apply(1, commands)
+    for _ in range(1000):  # what the snapshot covers is removed a piece with each write
+        storage.write([PersistTermAndVote(current_term=Term(1), voted_for=ALONE)])
     storage.close()
 
 
