@@ -17,6 +17,7 @@ from impl.config import Address
 from impl.console import (
     Access,
     NotReached,
+    Refused,
     Row,
     access_of,
     ask_any,
@@ -30,6 +31,8 @@ from impl.console import (
 WARM_UP_S = 0.5
 """Not measured."""
 KEYS_AT_ONCE = 500
+FILLED_AT_ONCE = 1 << 20
+"""Bytes of values in one command."""
 PERCENTILES = {"p50_ms": 50, "p90_ms": 90, "p99_ms": 99, "p999_ms": 99.9}
 ABOUT = (
     "Closed loop: a client sends its next request when it has the answer to the last one. While "
@@ -136,7 +139,10 @@ class BenchClient(asyncio.Protocol):
 )
 @click.option("--keys", type=click.IntRange(1, 1_000_000), default=1000, show_default=True)
 @click.option(
-    "--prefix", default="bench:", show_default=True, help="Keys begin with it; removed at the end."
+    "--prefix",
+    default="bench:",
+    show_default=True,
+    help="Of the keys, of which there must be none; they are removed at the end.",
 )
 @click.option("--spread", is_flag=True, help="Clients on all endpoints, instead of on the leader.")
 @reaches_cluster
@@ -185,6 +191,7 @@ async def _bench(
     spread: bool,
 ) -> Load:
     targets = access.endpoints if spread else (await _leader(access),)
+    await _prepare(access, keys, value, reads)
     begins = time.perf_counter() + WARM_UP_S
     load = Load(
         reads=reads,
@@ -204,9 +211,25 @@ async def _bench(
     return load
 
 
+async def _prepare(access: Access, keys: list[bytes], value: bytes, reads: float) -> None:
+    """See that no key is anybody's, and let those that will be read have a value."""
+    for part in _parts(keys, KEYS_AT_ONCE):
+        if await ask_any(access, "EXISTS", *part):
+            name = part[0].decode(errors="replace")
+            raise Refused(f"there are keys like {name!r}: remove them, or give another --prefix")
+    if reads:
+        for part in _parts(keys, max(1, min(KEYS_AT_ONCE, FILLED_AT_ONCE // (len(value) + 1)))):
+            words = [word for key in part for word in (key, value)]
+            await ask_any(access, "MSET", *words, changes=True)
+
+
 async def _remove(access: Access, keys: list[bytes]) -> None:
-    for start in range(0, len(keys), KEYS_AT_ONCE):
-        await ask_any(access, "DEL", *keys[start : start + KEYS_AT_ONCE])
+    for part in _parts(keys, KEYS_AT_ONCE):
+        await ask_any(access, "DEL", *part, changes=True)
+
+
+def _parts(keys: list[bytes], size: int) -> list[list[bytes]]:
+    return [keys[start : start + size] for start in range(0, len(keys), size)]
 
 
 async def _leader(access: Access) -> Address:

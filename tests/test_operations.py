@@ -174,11 +174,16 @@ def test_scripts_can_set_get_and_delete(nodes: Nodes) -> None:
     }
     assert all(measured[kind]["requests"] for kind in ("read", "write")), measured
     assert all(row["p50_ms"] <= row["p99_ms"] <= row["max_ms"] for row in measured.values())
-    assert redis.Redis(port=nodes[1].clients).dbsize() == 1  # nothing is left of it
+    with redis.Redis(port=nodes[1].clients) as client:
+        assert client.dbsize() == 1  # nothing is left of it
+        client.set("bench:7", "precious")
+        refused = nodes.run("bench", "--seconds", "0.1")
+        assert (refused.returncode, "give another --prefix" in refused.stderr) == (1, True)
+        assert client.get("bench:7") == b"precious"
     dump = rows(nodes, "log", "dump")
     assert any("commands" in str(row["holds"]) for row in dump)
-    assert nodes.leader().metric("raft_commit_seconds_count") >= 3
-    assert nodes.leader().metric("raft_sync_seconds_count") >= 3
+    for name in ("raft_commit_seconds_count", "raft_sync_seconds_count"):
+        assert sum(node.metric(name) for node in nodes.values()) >= 3, name
     for kind, least in (("write", 3), ("read", 2), ("admin", 2)):
         told = sum(n.metric("raft_commands_total", kind=kind) for n in nodes.values())
         assert told >= least, kind
@@ -233,7 +238,7 @@ def _a_client_cannot_speak_to_a_peer_port(cluster: Nodes, certificates: Path) ->
         connection.sendall(HANDSHAKE.frame(hello))
         assert connection.recv(1) == b""
     eventually(lambda: "certificate does not name n2" in cluster[1].log, "the refusal is logged")
-    assert cluster[1].metric("raft_rejected_frames_total", reason="certificate") == 1
+    assert cluster[1].metric("raft_rejected_frames_total", reason="certificate") >= 1
 
 
 def test_leadership_is_handed_over_on_demand_and_at_the_end(nodes: Nodes) -> None:
@@ -248,7 +253,7 @@ def test_leadership_is_handed_over_on_demand_and_at_the_end(nodes: Nodes) -> Non
     assert heir.wait() == 0
     assert "handed over" not in heir.log  # no complaint
     assert nodes.leader() is not heir
-    assert leader.status()["term"] == term + 1
+    assert leader.status()["term"] > term
     assert leader.metric("raft_leader_changes_total") >= before + 2
 
 
