@@ -334,14 +334,15 @@ class Server:
 
     def _reload_certificates(self) -> None:
         """New connections are made with them."""
-        for contexts in self._tls:
-            if contexts is not None:
-                try:
-                    contexts.reload()
-                except ConfigError as error:
-                    log.error("the former certificates stay in use: %s", error)
-                    return
-        log.info("certificates were read again")
+        used = [contexts for contexts in self._tls if contexts is not None]
+        try:
+            for contexts in used:
+                contexts.reload()
+        except ConfigError as error:
+            log.error("the former certificates stay in use: %s", error)
+        else:
+            if used:
+                log.info("certificates were read again")
 
     def _fail(self, reason: str) -> None:
         if not self._failure.done():

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import ssl
 import time
 from contextlib import suppress
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 from typing import cast
 from unittest.mock import AsyncMock
@@ -17,6 +19,7 @@ from impl.clients import ClientLimits, ClientListener
 from impl.config import Address
 from impl.node import Node
 from impl.store import KeyValueStore
+from impl.tls import Files, make_contexts, make_development_certificates
 from impl.transport import Identity, PeerLimits, Peers, Security, Why
 from impl.watch import Watchers
 from impl.wire import HANDSHAKE, LENGTH, VERSION, Hello
@@ -29,7 +32,7 @@ LIMITS = PeerLimits(handshake_s=0.2)
 NOBODY = Address("127.0.0.1", 1)
 
 
-def refusals(data: bytes) -> list[Why]:
+def refusals(data: bytes, tls: ssl.SSLContext | None = None) -> list[Why]:
     """Why a member closes a connection on which ``data`` arrives."""
 
     async def speak() -> list[Why]:
@@ -39,7 +42,7 @@ def refusals(data: bytes) -> list[Why]:
             listen=address,
             addresses={TWO: NOBODY},
             limits=LIMITS,
-            security=Security(),
+            security=Security(listening=tls),
         )
         found: list[Why] = []
         peers.on_refused = found.append
@@ -90,6 +93,13 @@ def test_who_does_not_belong_is_refused_with_the_reason(
     assert refusals(data) == [why]
     (line,) = [r.getMessage() for r in caplog.records if r.levelname == "WARNING"]
     assert said in line
+
+
+def test_who_does_not_begin_with_tls_has_no_more_time_than_others(tmp_path: Path) -> None:
+    make_development_certificates(tmp_path, "blue", members=1)
+    cert, key = tmp_path / "member-1.crt", tmp_path / "member-1.key"
+    tls = make_contexts(Files(cert=cert, key=key, cacert=tmp_path / "ca.crt")).server
+    assert refusals(b"", tls) == []  # closed before anything was understood
 
 
 def test_a_client_that_gives_no_password_is_hung_up_on() -> None:
