@@ -61,8 +61,8 @@ class CompactionLimits:
     """After a snapshot that could not be written, before the next one is tried."""
     slice_s: float = 0.002
     """So long the state machine may be restored from a snapshot before others have a turn, and"""
-    turn_s: float = 0.001
-    """so long is theirs."""
+    turn_s: float = 0.0
+    """so long is theirs at least."""
     patience_s: float = 0.5
     """A piece that has not come for so long is asked for again."""
 

@@ -33,7 +33,7 @@ from tests.cluster import SHAPES, Cluster, Shape
 TIMING = Timing(request_s=0.8)
 LIMITS = Limits(
     compaction=CompactionLimits(
-        entries=4, trailing_entries=2, piece_bytes=64, patience_s=0.01, slice_s=0
+        entries=4, trailing_entries=2, piece_bytes=64, patience_s=0.01, slice_s=0, turn_s=0.001
     )
 )
 """Snapshots are frequent, and their files come in many pieces."""
