@@ -23,7 +23,7 @@ import numpy as np
 
 from model_check.visited import Words
 
-FORMAT = 1
+FORMAT = 2
 MANIFEST = "manifest.json"
 LEVELS = "levels"
 BLOCK = 1 << 24

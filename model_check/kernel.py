@@ -300,7 +300,7 @@ MOST = (1 << 63) - 1
     X_VECTOR,  # two vectors
     X_VECTOR_2,
     X_HALVES,  # [process, other process] of the state expanded
-    X_LAYERS,  # its leaves, and what they are folded to, layer by layer
+    X_LAYERS,  # its leaves and facts, and what they are folded to up to each
     X_NEW_LAYERS,
     X_SIFTED,  # how many of those found are known not to have been visited
     X_BEST,  # the least renaming of X_TO so far, and one more
@@ -1176,36 +1176,43 @@ def leaf_of(w: int, x: int, links: int, p: int, fill: bool) -> int:
 
 
 @compiled
+def split_of(w: int) -> int:
+    """Where the second part of the leaves and facts begins: each part is folded to one node."""
+    return (peek(w, W_PROCESSES) + 1) // 2
+
+
+@compiled
 def fold_leaves(w: int, x: int, fill: bool) -> int:
-    """The key of the leaves and facts with which X_NEW_LAYERS begins, or ``MISS``."""
+    """The key of the leaves and facts with which X_NEW_LAYERS begins, or ``MISS``.
+
+    Behind them stands, for each, what its part is folded to up to there.
+    """
+    n = peek(w, W_PROCESSES)
     new = peek(x, X_NEW_LAYERS)
     old = peek(x, X_LAYERS)
-    size = peek(w, W_PROCESSES) + 1
-    while size > 2:
-        above = 8 * size
-        for i in range(size // 2):
-            a = peek(new, 2 * i)
-            b = peek(new, 2 * i + 1)
-            if a == peek(old, 2 * i) and b == peek(old, 2 * i + 1):
-                node = peek(old + above, i)
-            else:
-                node = pair(peek(w, W_NODES), a, b, fill)
-                if node == MISS:
-                    return MISS
-            poke(new + above, i, node)
-        if size & 1:
-            poke(new + above, size // 2, peek(new, size - 1))
-        new += above
-        old += above
-        size = (size + 1) // 2
-    return (peek(new, 0) << 32) | peek(new, 1)
+    node = MISS
+    same = True
+    for i in range(n + 1):
+        item = peek(new, i)
+        begins = i == 0 or i == split_of(w)
+        same = (begins or same) and item == peek(old, i)
+        if begins:
+            node = item
+        elif same:
+            node = peek(old, n + 1 + i)
+        else:
+            node = pair(peek(w, W_NODES), node, item, fill)
+        if node == MISS:
+            return MISS
+        poke(new, n + 1 + i, node)
+    return (peek(new, n + split_of(w)) << 32) | peek(new, 2 * n + 1)
 
 
 @compiled
 def fold(w: int, x: int, links: int, fill: bool) -> int:
     """The key of a state, given its links and facts, or ``MISS``.
 
-    Neighbours are folded with neighbours until two are left. What is as in X_LAYERS is known.
+    What is as in X_LAYERS is known.
     """
     n = peek(w, W_PROCESSES)
     new = peek(x, X_NEW_LAYERS)
@@ -1220,21 +1227,26 @@ def fold(w: int, x: int, links: int, fill: bool) -> int:
 
 @compiled
 def fold_leaves_of_block(w: int, keys: int, nodes: int, out: int, count: int) -> None:
-    """Fold the leaves of ``count`` states to two nodes each; ``nodes`` has n + 1 for each state."""
+    """Fold both parts of the leaves and facts of ``count`` states to where each part begins."""
     row = peek(w, W_PROCESSES) + 1
-    size = row
-    while size > 2:
-        pairs = size // 2
-        for i in range(count):
-            for j in range(pairs):
-                left = peek(nodes, i * row + 2 * j)
-                poke(keys, i * pairs + j, (left << 32) | peek(nodes, i * row + 2 * j + 1))
-        find_pairs(peek(w, W_NODES), keys, out, count * pairs)
-        for i in range(count):
-            copy_words(out + 8 * i * pairs, nodes + 8 * i * row, pairs)
-            if size & 1:
-                poke(nodes, i * row + pairs, peek(nodes, i * row + size - 1))
-        size = (size + 1) // 2
+    split = split_of(w)
+    for place in range(1, row - split):  # the second part is the longer one, if any
+        pairs = 0
+        for at in range(0, count * row, row):
+            if place < split:
+                poke(keys, pairs, (peek(nodes, at) << 32) | peek(nodes, at + place))
+                pairs += 1
+            left = peek(nodes, at + split)
+            poke(keys, pairs, (left << 32) | peek(nodes, at + split + place))
+            pairs += 1
+        find_pairs(peek(w, W_NODES), keys, out, pairs)
+        pairs = 0
+        for at in range(0, count * row, row):
+            if place < split:
+                poke(nodes, at, peek(out, pairs))
+                pairs += 1
+            poke(nodes, at + split, peek(out, pairs))
+            pairs += 1
 
 
 @compiled
@@ -1267,7 +1279,7 @@ def fold_block(w: int, x: int, records: int, count: int) -> None:
     for i in range(count):
         record = records + 8 * size * i
         left = peek(nodes, i * (n + 1))
-        right = peek(nodes, i * (n + 1) + 1)
+        right = peek(nodes, i * (n + 1) + split_of(w))
         if left != MISS and right != MISS:
             poke(found, 0, (left << 32) | right)
             poke(found, 1, peek(record, size - 1))
@@ -1295,26 +1307,15 @@ def unfold_halves(w: int, x: int, key: int) -> None:
     n = peek(w, W_PROCESSES)
     keys = peek(peek(w, W_NODES), P_KEYS)
     layer = peek(x, X_LAYERS)
-    size = n + 1
-    while size > 2:
-        layer += 8 * size
-        size = (size + 1) // 2
-    poke(layer, 0, key >> 32)
-    poke(layer, 1, key & LOW)
-    while size < n + 1:
-        # The size of the layer below: the one whose halving, by rounding up, leads here.
-        below = n + 1
-        while (below + 1) // 2 > size:
-            below = (below + 1) // 2
-        leaves = layer - 8 * below
-        for i in range(below // 2):
-            node = peek(keys, peek(layer, i))
-            poke(leaves, 2 * i, node >> 32)
-            poke(leaves, 2 * i + 1, node & LOW)
-        if below & 1:
-            poke(leaves, below - 1, peek(layer, size - 1))
-        layer = leaves
-        size = below
+    poke(layer, n + split_of(w), key >> 32)
+    poke(layer, 2 * n + 1, key & LOW)
+    for i in range(n, -1, -1):
+        node = peek(layer, n + 1 + i)
+        if i == 0 or i == split_of(w):
+            poke(layer, i, node)
+        else:
+            poke(layer, i, peek(keys, node) & LOW)
+            poke(layer, n + i, peek(keys, node) >> 32)
     keys = peek(peek(w, W_LEAVES), P_KEYS)
     for p in range(n):
         halves = peek(x, X_HALVES) + 8 * p * n
@@ -1872,23 +1873,20 @@ def plain_row(w: int, x: int, p: int, q: int, messages: int, fill: bool) -> int:
 @compiled
 def refold(w: int, x: int, p: int, leaf: int, fill: bool) -> int:
     """The key of the state of X_LAYERS with another leaf of process ``p``, or ``MISS``."""
+    n = peek(w, W_PROCESSES)
     layer = peek(x, X_LAYERS)
-    size = peek(w, W_PROCESSES) + 1
+    split = split_of(w)
     node = leaf
-    i = p
-    while size > 2:
-        if i ^ 1 < size:
-            mate = peek(layer, i ^ 1)
-            a = mate if i & 1 else node
-            b = node if i & 1 else mate
-            node = pair(peek(w, W_NODES), a, b, fill)
-            if node == MISS:
-                return MISS
-        layer += 8 * size
-        size = (size + 1) // 2
-        i >>= 1
-    mate = peek(layer, 1 - i)
-    return (mate << 32) | node if i else (node << 32) | mate
+    if p != 0 and p != split:
+        node = pair(peek(w, W_NODES), peek(layer, n + p), leaf, fill)
+    for i in range(p + 1, split if p < split else n + 1):
+        if node != MISS:
+            node = pair(peek(w, W_NODES), node, peek(layer, i), fill)
+    if node == MISS:
+        return MISS
+    if p < split:
+        return (node << 32) | peek(layer, 2 * n + 1)
+    return (peek(layer, n + split) << 32) | node
 
 
 @compiled
