@@ -17,7 +17,16 @@ from enum import StrEnum
 from typing import Any, cast
 
 from impl.config import Address
-from impl.wire import HANDSHAKE, PEER, VERSION, Frames, Hello, Malformed, PeerMessage
+from impl.wire import (
+    HANDSHAKE,
+    PEER,
+    VERSION,
+    Frames,
+    Hello,
+    Malformed,
+    PeerMessage,
+    version_in,
+)
 from spec.state import ServerId
 
 log = logging.getLogger(__name__)
@@ -93,9 +102,7 @@ class Identity:
         )
 
     def check(self, hello: Hello) -> None:
-        """Raises ``Handshake`` unless the frame is for this node, cluster and version."""
-        if hello.version != VERSION:
-            raise Handshake(Why.VERSION, f"speaks version {hello.version}, not {VERSION}")
+        """Raises ``Handshake`` unless the frame is for this node and cluster."""
         if hello.cluster_id != self.cluster_id:
             text = f"is of cluster {hello.cluster_id!r}, not {self.cluster_id!r}"
             raise Handshake(Why.CLUSTER, text)
@@ -137,6 +144,9 @@ class PeerConnection(asyncio.Protocol):
         self.heard_at = self._peers.now()
 
     def _on_first_frame(self, body: bytes) -> None:
+        version = version_in(body)
+        if version != VERSION:
+            raise Handshake(Why.VERSION, f"speaks version {version}, not {VERSION}")
         hello = HANDSHAKE.value(body)
         assert isinstance(hello, Hello)
         self._peers.identity.check(hello)

@@ -241,6 +241,18 @@ class Wire:
 
 HANDSHAKE = Wire(Hello)
 PEER = Wire(PeerMessage)
+_array = msgspec.msgpack.Decoder(list[msgspec.Raw])
+
+
+def version_in(body: bytes) -> int:
+    """The version that a first frame begins with, whatever else that version has in it.
+
+    Raises ``Malformed``.
+    """
+    try:
+        return msgspec.msgpack.decode(_array.decode(body)[0], type=int)
+    except (msgspec.MsgspecError, IndexError, RecursionError) as error:
+        raise Malformed(f"no handshake: {error}") from error
 
 
 class Frames:

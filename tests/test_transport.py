@@ -13,6 +13,7 @@ from types import SimpleNamespace
 from typing import cast
 from unittest.mock import AsyncMock
 
+import msgspec
 import pytest
 
 from impl.clients import ClientLimits, ClientListener
@@ -67,6 +68,11 @@ def _say(address: Address, data: bytes) -> None:
             pass
 
 
+def framed(value: object) -> bytes:
+    body = msgspec.msgpack.encode(value)
+    return LENGTH.pack(len(body)) + body
+
+
 WELCOME = HANDSHAKE.frame(HELLO)
 
 
@@ -78,6 +84,11 @@ WELCOME = HANDSHAKE.frame(HELLO)
             Why.VERSION,
             f"speaks version {VERSION + 1}, not {VERSION}",
         ),
+        (framed([9, {"all": "is"}, "different"]), Why.VERSION, "speaks version 9, not 1"),
+        (framed([VERSION, "blue"]), Why.MALFORMED, "length"),
+        (framed([]), Why.MALFORMED, "no handshake"),
+        (framed({}), Why.MALFORMED, "no handshake"),
+        (LENGTH.pack(1000) + b"\x91" * 1000, Why.MALFORMED, "no handshake"),
         (HANDSHAKE.frame(replace(HELLO, version=0)), Why.VERSION, "speaks version 0"),
         (HANDSHAKE.frame(replace(HELLO, cluster_id="red")), Why.CLUSTER, "'red', not 'blue'"),
         (HANDSHAKE.frame(replace(HELLO, receiver=TWO)), Why.MEMBER, "looks for n2, this is n1"),
