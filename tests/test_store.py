@@ -241,6 +241,23 @@ def test_a_command_of_another_version_is_answered_not_fatal(command: bytes) -> N
     assert result == [store.UNKNOWN, "OK"]
 
 
+def test_until_it_is_restored_a_store_answers_as_before() -> None:
+    old, new = KeyValueStore(), KeyValueStore()
+    old.apply(1, [pack(["set", b"k", b"old"])])
+    new.apply(1, [pack(["set", b"%d" % number, b"x" * 100]) for number in range(3000)])
+    image = image_of(new)
+    given_up = old.restore(image)
+    for _ in range(3):
+        next(given_up)
+    del given_up
+    assert (old.query(1, ("get", b"k")), old.query(1, ("dbsize",))) == (b"old", 1)
+    seen = [old.query(1, ("dbsize",)) for _ in old.restore(image)]
+    assert set(seen) == {1, 3000}
+    assert seen[0] == 1
+    assert seen[-1] == 3000
+    assert image_of(old) == image
+
+
 def test_a_snapshot_of_another_format_is_refused() -> None:
     machine = KeyValueStore()
     head, *_ = image_of(machine)
