@@ -18,8 +18,9 @@ PONG = b"+PONG\r\n"
 
 
 @contextmanager
-def something(*answers: bytes) -> Iterator[str]:
+def something(*answers: bytes, heard: list[bytes] | None = None) -> Iterator[str]:
     """It answers each request with the next of these, then hangs up; its address."""
+    requests = [] if heard is None else heard
     listener = socket.create_server(("127.0.0.1", 0))
 
     def serve() -> None:
@@ -28,8 +29,8 @@ def something(*answers: bytes) -> Iterator[str]:
                 connection, _ = listener.accept()
                 with connection, suppress(OSError):
                     for answer in answers:
-                        connection.recv(1 << 16)
-                        connection.sendall(answer)
+                        requests.append(connection.recv(1 << 16))
+                        connection.sendall(b"-ERR no\r\n" if b"XREAD" in requests[-1] else answer)
                     connection.recv(1 << 16)
 
     thread = threading.Thread(target=serve)
@@ -81,6 +82,14 @@ def test_a_change_without_an_answer_may_have_been_done(
 def test_a_read_without_an_answer_is_asked_elsewhere() -> None:
     with something(PONG) as silent, something(PONG, b"$5\r\nhello\r\n") as other:
         assert run("get", "k", "--endpoints", f"{silent},{other}") == (0, "hello\n")
+
+
+def test_a_watch_begins_at_a_position_that_stays() -> None:
+    """With ``$`` in each request, what changes between two of them would be left out."""
+    heard: list[bytes] = []
+    with something(PONG, b":5\r\n", heard=heard) as endpoint:
+        assert run("watch", "k", "--endpoints", endpoint)[0] == 1
+    assert heard[-1].endswith(b"watch:k\r\n$1\r\n5\r\n")
 
 
 @pytest.mark.parametrize(
