@@ -301,7 +301,8 @@ def test_lemmas_are_sentences_with_a_source(lemma: Lemma) -> None:
 HISTORY = {
     "elected", "leader_of", "voters", "election_last", "term_last", "log_term", "log_value",
     "counted", "holders", "count_last", "commit_term", "commit_event",
-    "counted_before", "elected_before", "term_before",
+    "counted_before", "elected_before", "term_before", "index_before",
+    "commit_term_before", "commit_event_before",
 }  # fmt: skip
 
 

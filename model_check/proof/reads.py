@@ -54,6 +54,11 @@ class ReadState(State):
     counted_before: Annotated[Function, (Read, Term, Index), Truth]
     elected_before: Annotated[Function, (Read, Term), Truth]
     term_before: Annotated[Function, (Read, Server), Term]
+    index_before: Annotated[Function, (Read, Server), Index]
+    """Each server's commit index."""
+    commit_term_before: Annotated[Function, (Read, Server), Term]
+    commit_event_before: Annotated[Function, (Read, Server), Index]
+    """The count (term, index) on which it rested."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,6 +110,13 @@ def begin_read(s: ReadState, n: Server, r: Read) -> Effect:
             ),
             elected_before=lambda q, t: choose(q == r, s.elected(t), s.elected_before(q, t)),
             term_before=lambda q, k: choose(q == r, s.current_term(k), s.term_before(q, k)),
+            index_before=lambda q, k: choose(q == r, s.commit_index(k), s.index_before(q, k)),
+            commit_term_before=lambda q, k: choose(
+                q == r, s.commit_term(k), s.commit_term_before(q, k)
+            ),
+            commit_event_before=lambda q, k: choose(
+                q == r, s.commit_event(k), s.commit_event_before(q, k)
+            ),
         ),
     )
 
@@ -201,8 +213,18 @@ def served_reads_have_begun(s: ReadState, r: Read) -> Formula:
     return implies(s.read_served(r), lambda: s.read_begun(r))
 
 
+@lemma("§8", lambda s, r, k: [(s.index_before(r, k),)])
+def committed_before_a_read(s: ReadState, r: Read, k: Server) -> Formula:
+    """What a server knew to be committed when a read began had been counted."""
+    t, i = s.commit_term_before(r, k), s.commit_event_before(r, k)
+    return implies(
+        all_of(s.read_begun(r), s.index_before(r, k) > 0),
+        lambda: all_of(s.counted_before(r, t, i), s.index_before(r, k) <= i),
+    )
+
+
 @lemma("§8", lambda s, r, t, i: [(s.counted_before(r, t, i),)])
-def reads_are_linearizable(s: ReadState, r: Read, t: Term, i: Index) -> Formula:
+def served_reads_cover_what_was_counted(s: ReadState, r: Read, t: Term, i: Index) -> Formula:
     """A read that was served sees all that anybody had counted before it began."""
     return implies(
         all_of(s.read_served(r), s.counted_before(r, t, i)), lambda: i <= s.read_index(r)
@@ -227,6 +249,15 @@ def no_later_leader(
     return implies(
         all_of(unchallenged(s, r, n, q, c), u > s.current_term(n)),
         lambda: negation(s.elected_before(r, u)),
+    )
+
+
+@consequence("§8")
+def reads_are_linearizable(s: ReadState, r: Read, k: Server) -> Formula:
+    """A read that was served sees all that any server knew to be committed when it began."""
+    return implies(
+        all_of(s.read_served(r), s.index_before(r, k) > 0),
+        lambda: s.index_before(r, k) <= s.read_index(r),
     )
 
 
