@@ -99,10 +99,13 @@ class WithAddresses:
     def _learn(self, book: Book) -> None:
         for member, place in book.items():
             known = self.book.get(member)
-            clients = place.clients or (
-                known.clients if known and known.peers == place.peers else None
-            )
-            self.book[member] = Place(place.peers, clients, place.learner)
+            clients, learner = place.clients, place.learner
+            if known is not None and clients is not None:
+                # It tells its own place, and may not have heard yet that it is a learner.
+                learner = known.learner
+            elif known is not None and known.peers == place.peers:
+                clients = known.clients
+            self.book[member] = Place(place.peers, clients, learner)
         self.learned(self.book)
 
 

@@ -100,3 +100,18 @@ def test_the_hint_survives_and_damage_is_named(tmp_path: Path) -> None:
         (tmp_path / FILE).write_text(damage)
         with pytest.raises(ConfigError, match="remove it"):
             load(tmp_path)
+
+
+def test_who_tells_its_place_does_not_decide_what_it_is() -> None:
+    """A learner says where clients reach it before it has heard that it is one."""
+    book = WithAddresses(Appender())
+    four, peers, clients = ServerId(4), Address("h", 1), Address("h", 2)
+    for place, learner in (
+        (Place(peers, learner=True), True),  # the administrator
+        (Place(peers, clients), True),  # itself
+        (Place(peers), False),  # the administrator, to promote it
+        (Place(peers, clients, learner=True), False),  # itself, with what it has known
+    ):
+        book.apply(0, [note(four, place)])
+        assert book.book[four].learner is learner
+    assert book.book[four].clients == clients
