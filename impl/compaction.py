@@ -142,8 +142,8 @@ class Compaction:
         self._files.save(self._machine.snapshot(), done)
 
     def begin_export(self) -> Iterator[bytes] | None:
-        """An image for others; ``None`` while one is drawn already, for there is one at a time."""
-        if self._is_saving:
+        """An image for others; ``None`` while there is none, or another one is being drawn."""
+        if self._is_saving or self._restoring is not None:
             return None
         self._is_saving = True
         return self._machine.snapshot()

@@ -25,6 +25,7 @@ from impl.compaction import Compaction, CompactionLimits, Files
 from impl.config import Address
 from impl.disk import StorageDamaged, StorageError
 from impl.exports import PIECE_BYTES, Exports, describe
+from impl.machine import StateMachine
 from impl.requests import command_of
 from impl.restoring import count_keys, read_state, replayed, restore, stopped
 from impl.saved_snapshots import About, head, new_file, verify
@@ -364,6 +365,27 @@ def test_one_image_is_drawn_at_a_time() -> None:
     (done,) = saving
     assert compaction.begin_export() is None
     done(b"reference")
+    assert compaction.begin_export() is not None
+
+
+def test_no_half_restored_state_is_exported() -> None:
+    later: list[Callable[[], None]] = []
+    clock = SimpleNamespace(now=lambda: 0.0, call_later=lambda delay, call: later.append(call))
+    compaction = Compaction(
+        files=cast(Files, SimpleNamespace(chunks=lambda data: [])),
+        machine=cast(
+            StateMachine,
+            SimpleNamespace(restore=lambda chunks: iter([None, None]), snapshot=lambda: iter([])),
+        ),
+        clock=cast(Clock, clock),
+        limits=CompactionLimits(slice_s=0.0),
+        send=lambda to, message: None,
+        install=lambda source, message: None,
+    )
+    compaction.restore(b"reference", lambda: None)
+    while later:
+        assert compaction.begin_export() is None
+        later.pop()()
     assert compaction.begin_export() is not None
 
 
