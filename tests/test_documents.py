@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from _pytest.mark import ParameterSet
 
-from model_check import prove
+from model_check import prove, raft_features
 from model_check.__main__ import main
 from model_check.proof.prover import obligations
 from model_check.proof.theory import THEORIES
@@ -59,6 +59,12 @@ def test_the_mutant_table_has_every_mutant_in_order() -> None:
     assert [(name.strip(), bug.strip()) for name, bug in rows] == [
         (mutant.name, mutant.title) for mutant in MUTANTS
     ]
+
+
+def test_the_table_of_features_has_every_row_in_order() -> None:
+    table = PROOFS[PROOFS.index(raft_features.BEGIN) : PROOFS.index(raft_features.END)]
+    rows = re.findall(r"^\| `(--[^`]+)` \| .* \| exhausted \|$", table, re.MULTILINE)
+    assert tuple(rows) == raft_features.ALONE + raft_features.PAIRS
 
 
 def test_the_readme_names_files_that_exist() -> None:
