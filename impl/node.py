@@ -43,6 +43,7 @@ from impl.wire import (
     Forward,
     ForwardDone,
     ForwardFailed,
+    Impossible,
     PeerMessage,
     SnapshotPiece,
 )
@@ -364,7 +365,10 @@ class Node:
         if self._stopped is not None:
             return
         before = self.server
-        self.server, effects = step(self._options, before, event)
+        try:
+            self.server, effects = step(self._options, before, event)
+        except AssertionError as error:  # no step was taken
+            raise Impossible(str(error)) from error
         if self._observe is not None:
             self._observe(before, event, self.server, effects)
         for effect in effects:

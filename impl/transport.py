@@ -23,6 +23,7 @@ from impl.wire import (
     VERSION,
     Frames,
     Hello,
+    Impossible,
     Malformed,
     PeerMessage,
     version_in,
@@ -70,6 +71,7 @@ class Why(StrEnum):
     MEMBER = "member"
     CERTIFICATE = "certificate"
     MALFORMED = "malformed"
+    IMPOSSIBLE = "impossible"
     LATE = "late"
     SILENT = "silent"
     CROWDED = "crowded"
@@ -139,6 +141,8 @@ class PeerConnection(asyncio.Protocol):
                     self._on_frame(self.peer, body)
         except Malformed as error:
             self.refuse(Why.MALFORMED, str(error))
+        except Impossible as error:
+            self.refuse(Why.IMPOSSIBLE, f"sent what no server would ({error})")
         except Handshake as error:
             self.refuse(error.why, str(error))
         self.heard_at = self._peers.now()

@@ -32,6 +32,10 @@ class Malformed(Exception):
     """Bytes of a peer that are no frame or no message of this protocol."""
 
 
+class Impossible(AssertionError):
+    """A message that no server sends which follows the rules: it contradicts what is known."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hello:
     """The first frame in each direction: who speaks, to whom, in which cluster and version."""

@@ -25,9 +25,11 @@ from impl.machine import Result
 from impl.node import Node
 from impl.requests import Read
 from impl.store import KeyValueStore
+from impl.wire import Impossible
 from spec.disk import durable_up_to, is_about_the_log
+from spec.messages import AppendEntries
 from spec.quorum import members
-from spec.state import ServerId
+from spec.state import Index, ServerId, Term
 from tests.linearizable import broken_keys, is_linearizable
 from tests.simulation import MakeNode, Operation, World
 
@@ -357,6 +359,24 @@ HISTORIES: list[tuple[Callable[[type[Node], type[KeyValueStore]], None], type, l
 @pytest.mark.parametrize("history", [h for h, _, _ in HISTORIES], ids=lambda h: h.__name__)
 def test_the_node_survives(history: Callable[[type[Node], type[KeyValueStore]], None]) -> None:
     history(Node, KeyValueStore)
+
+
+def test_what_no_server_sends_changes_nothing() -> None:
+    world, leader = in_the_beginning(Node, KeyValueStore)
+    node = world.nodes[leader]
+    before = node.server
+    forged = AppendEntries(
+        term=before.current_term,
+        leader_id=ServerId(leader % 3 + 1),
+        prev_log_index=Index(0),
+        prev_log_term=Term(0),
+        entries=(),
+        leader_commit=Index(0),
+    )
+    with pytest.raises(Impossible, match="two leaders in one term"):
+        node.receive(forged.leader_id, forged)
+    assert node.server is before
+    end_well(world)
 
 
 @pytest.mark.parametrize(

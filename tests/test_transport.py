@@ -23,8 +23,9 @@ from impl.store import KeyValueStore
 from impl.tls import Files, make_contexts, make_development_certificates
 from impl.transport import Identity, PeerLimits, Peers, Security, Why
 from impl.watch import Watchers
-from impl.wire import HANDSHAKE, LENGTH, VERSION, Hello
-from spec.state import ServerId
+from impl.wire import HANDSHAKE, LENGTH, PEER, VERSION, Hello, Impossible, PeerMessage
+from spec.messages import TimeoutNow
+from spec.state import ServerId, Term
 from tests.processes import free_port
 
 ONE, TWO = ServerId(1), ServerId(2)
@@ -47,6 +48,7 @@ def refusals(data: bytes, tls: ssl.SSLContext | None = None) -> list[Why]:
         )
         found: list[Why] = []
         peers.on_refused = found.append
+        peers.deliver = contradict
         await peers.start()
         try:
             await asyncio.to_thread(_say, address, data)
@@ -55,6 +57,11 @@ def refusals(data: bytes, tls: ssl.SSLContext | None = None) -> list[Why]:
         return found
 
     return asyncio.run(speak())
+
+
+def contradict(peer: ServerId, message: PeerMessage) -> None:
+    """What a node makes of a message that contradicts what it knows."""
+    raise Impossible(f"no {type(message).__name__} can come from n{peer}")
 
 
 def _say(address: Address, data: bytes) -> None:
@@ -95,6 +102,7 @@ WELCOME = HANDSHAKE.frame(HELLO)
         (HANDSHAKE.frame(replace(HELLO, sender=ServerId(3))), Why.MEMBER, "n3 is no peer"),
         (LENGTH.pack(1 << 30), Why.MALFORMED, "longer than"),
         (WELCOME + LENGTH.pack(3) + b"???", Why.MALFORMED, "n2"),
+        (WELCOME + PEER.frame(TimeoutNow(term=Term(1))), Why.IMPOSSIBLE, "no TimeoutNow can come"),
         (b"", Why.LATE, "no handshake in time"),
     ],
 )
