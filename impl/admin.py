@@ -39,6 +39,8 @@ log = logging.getLogger(__name__)
 POLL_S = 0.01
 MAX_DUMPED = 10_000
 """Entries of the log in one answer."""
+ELECTION_S = 2.0
+"""How long a change waits for a leader before it is refused."""
 TRANSFER_S = 2.0
 """How long another member may take to lead."""
 CONNECT_S = 5.0
@@ -250,7 +252,7 @@ class Administration:
             return [row for row in rows if row["role"] != "removed"]
         dry_run = bool(words) and words[-1].upper() == "DRYRUN"
         words = words[:-1] if dry_run else words
-        self._must_lead()
+        await self._must_lead()
         current = self._node.server.configuration
         match what, words:
             case "LEARN", [place]:
@@ -269,13 +271,16 @@ class Administration:
                 raise Refusal("ERR", f"MEMBER {what} is not known or has the wrong arguments")
         return await self._change(current, change, dry_run)
 
-    def _must_lead(self) -> None:
-        if isinstance(self._node.server.role, Leader):
-            return
-        address = self._leader_address()
-        if address is None:
-            raise Refusal("NOLEADER", self._node.why_no_leader())
-        raise Refusal("NOTLEADER", address.decode())
+    async def _must_lead(self) -> None:
+        """Refuse unless this node leads; as long as an election may take, wait for a leader."""
+        deadline = asyncio.get_running_loop().time() + ELECTION_S
+        while not isinstance(self._node.server.role, Leader):
+            address = self._leader_address()
+            if address is not None:
+                raise Refusal("NOTLEADER", address.decode())
+            if asyncio.get_running_loop().time() > deadline:
+                raise Refusal("NOLEADER", self._node.why_no_leader())
+            await asyncio.sleep(POLL_S)
 
     def _adding(self, current: Configuration, new: tuple[ServerId, Address]) -> _Change:
         if new[0] in current.old:
@@ -426,7 +431,7 @@ class Administration:
     async def _transfer(self, member: ServerId) -> dict[str, Any]:
         if self._node.leader_id == member:
             return {"leader": member}
-        self._must_lead()
+        await self._must_lead()
         trouble = self._network.troubles().get(member)
         if trouble:
             raise Refusal("REFUSED", f"n{member} cannot be reached ({trouble})")
