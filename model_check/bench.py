@@ -39,15 +39,15 @@ class Row:
 ROWS = (
     Row(arguments="--servers 3 --terms 3"),
     Row(arguments="--servers 3 --terms 2"),
-    Row(arguments="--servers 3 --terms 4 --log-length 1"),
-    Row(arguments="--servers 3 --terms 4", runs=1, all_cores_only=True),
-    Row(arguments="--servers 3 --terms 3 --log-length 3", runs=1, all_cores_only=True),
+    Row(arguments="--servers 3 --terms 4 --log-length 1", runs=1),
     Row(arguments="--servers 4 --terms 3 --log-length 1", runs=1),
     Row(arguments="--servers 4 --terms 2", runs=1),
     Row(arguments="--servers 5 --terms 2 --log-length 1", runs=1),
-    Row(arguments="--servers 3 --terms 3 --profile server", runs=1, all_cores_only=True),
     Row(arguments="--servers 3 --terms 2 --log-length 4 --with membership", runs=1),
     Row(arguments="--servers 3 --terms 1 --reduction none --no-facts", runs=1),
+    Row(arguments="--servers 3 --terms 4", runs=1, all_cores_only=True),
+    Row(arguments="--servers 3 --terms 3 --profile server", runs=1, all_cores_only=True),
+    Row(arguments="--servers 3 --terms 3 --log-length 3", runs=1, all_cores_only=True),
 )
 
 
