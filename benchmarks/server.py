@@ -27,7 +27,7 @@ from pathlib import Path
 
 import hiredis
 
-from benchmarks import pauses
+from benchmarks import outages, pauses
 from benchmarks.peers import NotInstalled
 from impl.local_cluster import LocalCluster, choose_ports
 from model_check.bench import machine, replace_between
@@ -320,6 +320,8 @@ def main() -> None:
     if redis:
         say("", *heading("redis-benchmark, this server"), *redis)
     if options.only in (None, "ours"):
+        with tempfile.TemporaryDirectory(dir=ROOT) as name:
+            say("", *outages.table(Path(name)))
         with tempfile.TemporaryDirectory(dir=ROOT) as name:
             say("", *pauses.table(Path(name)))
     if options.write:
